@@ -1,0 +1,32 @@
+"""ALICE O2's computing model on Dask: compressed timeframes in, AOD tables out, `track.pt()` at the end.
+
+Importing this package is cheap: numba, dask and uproot are imported by what uses them.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "Columns": "o2dask.columns",
+    "DataProcessorSpec": "o2dask.specs",
+    "InputSpec": "o2dask.specs",
+    "Option": "o2dask.specs",
+    "OutputSpec": "o2dask.specs",
+    "Task": "o2dask.specs",
+    "WorkflowSpec": "o2dask.specs",
+    "open_aod": "o2dask.analysis",
+}
+
+__all__ = ["Columns", "DataProcessorSpec", "InputSpec", "Option", "OutputSpec", "Task", "WorkflowSpec", "open_aod"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'o2dask' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -1,0 +1,1 @@
+"""Reconstruction and simulation: one folder per detector, global steps, and the machinery that they share."""

@@ -1,0 +1,1 @@
+"""Quality of what was reconstructed, against simulated truth where there is one."""

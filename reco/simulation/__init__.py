@@ -1,0 +1,1 @@
+"""Collisions and particles before any detector: events, decays, and their places in a timeframe."""

@@ -1,0 +1,1 @@
+"""The Time Projection Chamber: simulation, cluster codec, tracking."""

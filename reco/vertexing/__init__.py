@@ -1,0 +1,1 @@
+"""Vertices from tracks: reads the detectors' schemas, never their kernels."""
