@@ -1,0 +1,44 @@
+"""Settings of primary vertexing; each field says what too low and too high cost."""
+
+from dataclasses import dataclass
+
+__all__ = ["VertexParams"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VertexParams:
+    """Primary vertexing of TPC tracks in time and z.
+
+    Attributes
+    ----------
+    min_clusters : int
+        Clusters of a track that may seed or shape a vertex; lower brings poor directions, higher loses pp vertices.
+    max_dca : float
+        Distance of closest approach to the beam line [cm] of such tracks; lower loses low pt, higher lets decay
+        daughters pull the vertex.
+    beam_sigma : float
+        Width of the beam spot in x and y [cm]; a constraint of the fit.
+    z_sigma : float
+        Width of the interaction region along z [cm]; decides between pairs of peaks of the two sides.
+    z_max : float
+        Largest |z| of a vertex [cm].
+    peak_sigma : float
+        Smoothing of the time histogram [time bins]: the resolution of one track; lower splits vertices, higher merges
+        neighbours.
+    min_tracks : int
+        Tracks that a peak needs; 2 keeps peripheral pp collisions at the price of random pairs.
+    n_sigma : float
+        Window in which a track belongs to a vertex; lower loses tails, higher mixes neighbours in time.
+    multiple_scattering : float
+        Smearing of z at the beam line by the material in front of the TPC [cm GeV/c].
+    """
+
+    min_clusters: int = 50
+    max_dca: float = 4.0
+    beam_sigma: float = 0.02
+    z_sigma: float = 6.0
+    z_max: float = 25.0
+    peak_sigma: float = 1.5
+    min_tracks: int = 2
+    n_sigma: float = 4.0
+    multiple_scattering: float = 0.25
