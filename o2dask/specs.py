@@ -86,13 +86,18 @@ class DataRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """What a processor needs once per timeframe; `origin`, `description` and `subspec` may hold ``*`` and ``?``."""
+    """What a processor needs once per timeframe; `origin`, `description` and `subspec` may hold ``*`` and ``?``.
+
+    With a `schema`, the producer must make at least its columns, with their types: checked when the workflow is
+    compiled if the producer declares a schema too, and on each timeframe if it does not.
+    """
 
     binding: str
     origin: str
     description: str
     subspec: int | str = 0
     lifetime: Lifetime = Lifetime.TIMEFRAME
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
         if not self.binding.isidentifier():
@@ -134,17 +139,20 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigParamSpec:
-    """One option of a processor: its name, type (that of the default), default and help."""
+    """One option of a processor: its name, type (that of the default), default, help, and the values allowed if few."""
 
     name: str
     default: bool | int | float | str
     help: str
+    choices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
             raise SpecError(f"option name: want lower case, digits, - and _, got {self.name!r}")
         if type(self.default) not in (bool, int, float, str):
             raise SpecError(f"option {self.name!r}: want a default of bool, int, float or str, got {self.default!r}")
+        if self.choices and self.default not in self.choices:
+            raise SpecError(f"option {self.name!r}: want a default of {', '.join(self.choices)}, got {self.default!r}")
 
     def convert(self, value: Any) -> bool | int | float | str:
         """Return `value` (text or a number) as the option's type, or raise SpecError naming the option."""
@@ -155,10 +163,15 @@ class ConfigParamSpec:
             return value.lower() in ("1", "true", "yes", "on")
         if kind is not str and not isinstance(value, str) and isinstance(value, bool) != (kind is bool):
             raise SpecError(f"option {self.name!r}: want {kind.__name__}, got {value!r}")
+        if value is None or (kind is int and isinstance(value, float) and not value.is_integer()):
+            raise SpecError(f"option {self.name!r}: want {kind.__name__}, got {value!r}")
         try:
-            return kind(value)
+            made = kind(value)
         except (TypeError, ValueError):
             raise SpecError(f"option {self.name!r}: want {kind.__name__}, got {value!r}") from None
+        if self.choices and made not in self.choices:
+            raise SpecError(f"option {self.name!r}: want one of {', '.join(self.choices)}, got {value!r}")
+        return made
 
     def __str__(self) -> str:
         return f"{self.name}={self.default}"
@@ -166,10 +179,14 @@ class ConfigParamSpec:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option declared in the body of a `Task`: ``threshold = Option(3.0, "ADC counts above noise")``."""
+    """An option declared in the body of a `Task`: ``threshold = Option(3.0, "ADC counts above noise")``.
+
+    In ``init`` and ``run`` ``self.threshold`` is the value that the user chose, as is ``ctx.options["threshold"]``.
+    """
 
     default: bool | int | float | str
     help: str
+    choices: tuple[str, ...] = ()
 
 
 class Task:
@@ -226,9 +243,9 @@ class DataProcessorSpec:
         if isinstance(self.outputs, str):
             object.__setattr__(self, "outputs", parse_outputs(self.outputs))
         if isinstance(self.algorithm, type):
-            own = {k: v for k, v in vars(self.algorithm).items() if isinstance(v, Option)}
-            made = tuple(ConfigParamSpec(name=k, default=v.default, help=v.help) for k, v in own.items())
-            object.__setattr__(self, "options", self.options + made)
+            object.__setattr__(self, "options", self.options + _task_options(self.algorithm, self.options))
+        if not 0 <= self.cost_ms < float("inf"):
+            raise SpecError(f"processor {self.name!r}: want a cost_ms of 0 or more, got {self.cost_ms!r}")
         for kind, names in (
             ("input bindings", [i.binding for i in self.inputs]),
             ("output bindings", [o.binding for o in self.outputs]),
@@ -262,8 +279,22 @@ class WorkflowSpec:
         return WorkflowSpec(f"{self.name}|{other.name}", self.processors + other.processors)
 
 
-def parse_inputs(text: str) -> tuple[InputSpec, ...]:
-    """Return the inputs written in DPL's query syntax: ``binding:ORIG/DESCR/SUBSPEC?lifetime=...``, separated by ;."""
+def _task_options(task: type, given: tuple[ConfigParamSpec, ...]) -> tuple[ConfigParamSpec, ...]:
+    """Return the options in the bodies of a Task class and its bases, less those of the spec already (from JSON)."""
+    found = {k: v for base in reversed(task.__mro__) for k, v in vars(base).items() if isinstance(v, Option)}
+    known = {o.name for o in given if o.name in found}
+    return tuple(
+        ConfigParamSpec(name=k, default=v.default, help=v.help, choices=v.choices)
+        for k, v in found.items()
+        if k not in known
+    )
+
+
+def parse_inputs(text: str, schemas: Mapping[str, Schema] | None = None) -> tuple[InputSpec, ...]:
+    """Return the inputs written in DPL's query syntax: ``binding:ORIG/DESCR/SUBSPEC?lifetime=...``, separated by ;.
+
+    `schemas` maps ``ORIG/DESCR`` to the schema that the consumer insists on.
+    """
     made = []
     for binding, datum, lifetime in _items(text):
         match = _DATUM.match(datum)
@@ -277,6 +308,7 @@ def parse_inputs(text: str) -> tuple[InputSpec, ...]:
                 description=match["description"],
                 subspec=subspec,
                 lifetime=lifetime,
+                schema=(schemas or {}).get(f"{match['origin']}/{match['description']}"),
             )
         )
     return tuple(made)
@@ -299,11 +331,8 @@ def parse_outputs(text: str, schemas: Mapping[str, Schema] | None = None) -> tup
 def _items(text: str) -> list[tuple[str, str, Lifetime]]:
     items = []
     for part in filter(None, (p.strip() for p in text.split(";"))):
-        head, _, query = part.partition("?")
-        if "lifetime=" not in query:  # the ? was a wildcard, or there was none
-            head, query = part, ""
+        head, _, life = part.partition("?lifetime=")  # a ? elsewhere is a wildcard
         binding, colon, datum = head.rpartition(":")
-        life = query.removeprefix("lifetime=")
         if life and life not in set(Lifetime):
             raise SpecError(f"{part!r}: want a lifetime of {', '.join(Lifetime)}, got {life!r}")
         items.append((binding if colon else "", datum, Lifetime(life) if life else Lifetime.TIMEFRAME))
