@@ -1,0 +1,76 @@
+"""A topology for the eye: text for a terminal, JSON for programs, dot for graphviz, a page for a browser."""
+
+from collections.abc import Sequence
+
+from o2dask.errors import ConfigError
+from o2dask.workflow.names import did_you_mean
+from o2dask.workflow.planner import PhysicalTask, plan
+from o2dask.workflow.topology import Topology
+
+__all__ = ["FORMATS", "show"]
+
+FORMATS = ("text", "json", "dot", "html")
+
+
+def show(topology: Topology, format: str = "text", kept: Sequence[str] = ()) -> str:
+    """Return the topology and its physical tasks as ``text``, ``json``, ``dot`` or ``html``.
+
+    Parameters
+    ----------
+    topology : Topology
+        What to show.
+    format : str
+        One of `FORMATS`. The HTML page is self-contained: drawing, tables and style in one file.
+    kept : sequence of str
+        Patterns of the data that leave through the sink, for the plan.
+    """
+    if format == "json":
+        return topology.to_json()
+    tasks = plan(topology, kept)
+    if format == "text":
+        return _text(topology, tasks)
+    if format == "dot":
+        return _dot(topology, tasks)
+    if format == "html":
+        from o2dask.workflow.page import html_page
+
+        return html_page(topology, tasks)
+    raise ConfigError(
+        f"format of the workflow: want one of {', '.join(FORMATS)}, got {format!r}{did_you_mean(format, FORMATS)}"
+    )
+
+
+def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
+    makers = {(r.consumer, r.binding): r.producer for r in topology.routes}
+    n, t = len(topology.processors), len(tasks)
+    lines = [f"workflow {topology.name}: {n} processors in {t} tasks per timeframe, fingerprint {topology.fingerprint}"]
+    for i, task in enumerate(tasks, 1):
+        needs = "".join(f", {k}={v:g}" for k, v in task.resources)
+        lines += ["", f"task {i}: {task.name} ({task.cost_ms:g} ms{needs})"]
+        for name in task.processors:
+            p = topology[name]
+            lines.append(f"  {name}")
+            for x in p.inputs:
+                by = makers.get((name, x.binding))
+                lines.append(
+                    f"    <- {x}" + (f"  from {by}" if by and not x.is_wildcard else "" if by else "  (absent)")
+                )
+            for o in p.outputs:
+                lines.append(f"    -> {o}" + ("" if o.ref not in task.outputs else "  (leaves the task)"))
+            chosen = topology.options[name]
+            lines += [f"       {name}.{o.name}={chosen[o.name]}  {o.help}" for o in p.options]
+    return "\n".join(lines)
+
+
+def _dot(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
+    lines = [
+        f'digraph "{topology.name}" {{',
+        '  rankdir=TB; node [shape=box, style="rounded,filled", fillcolor=white];',
+    ]
+    for i, task in enumerate(tasks):
+        lines.append(f"  subgraph cluster_{i} {{")
+        lines.append(f'    label="task {i + 1}: {task.cost_ms:g} ms"; style="rounded,filled"; color="#eef3f8";')
+        lines += [f'    "{name}";' for name in task.processors]
+        lines.append("  }")
+    lines += [f'  "{r.producer}" -> "{r.consumer}" [label="{r.ref}"];' for r in dict.fromkeys(topology.routes)]
+    return "\n".join([*lines, "}"])

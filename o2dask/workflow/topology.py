@@ -1,0 +1,146 @@
+"""The compiled workflow as a value: processors in execution order, their options, and who feeds whom.
+
+It prints, compares, pickles (cloudpickle where an algorithm is a local function) and serialises; it runs nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from o2dask import __version__
+from o2dask.columns import Schema
+from o2dask.errors import ConfigError
+from o2dask.specs import DataProcessorSpec, DataRef, OutputSpec, WorkflowSpec
+from o2dask.workflow.names import algorithm_path, did_you_mean
+
+__all__ = ["Route", "Topology"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Route:
+    """One datum on its way: from the processor that makes it to an input of one that needs it."""
+
+    producer: str
+    ref: DataRef
+    consumer: str
+    binding: str
+
+    def __str__(self) -> str:
+        return f"{self.producer} -[{self.ref}]-> {self.consumer}.{self.binding}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """A checked workflow, made by `compile_workflow`.
+
+    Attributes
+    ----------
+    name : str
+        That of the workflow.
+    processors : tuple of DataProcessorSpec
+        In execution order: every producer before its consumers, otherwise as declared.
+    options : dict of str to dict
+        For each processor every declared option, converted to its type.
+    routes : tuple of Route
+        Every datum to every input that takes it; a wildcard input has several, an absent optional input none.
+    fingerprint : str
+        24 hex digits of a hash over names, inputs, outputs, schemas, algorithms' names, options and the version of
+        o2dask. Runs of one fingerprint may share an output folder. It does not see the code of an algorithm.
+    """
+
+    name: str
+    processors: tuple[DataProcessorSpec, ...]
+    options: Mapping[str, Mapping[str, Any]]
+    routes: tuple[Route, ...]
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fingerprint", _fingerprint(self))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the processors in execution order."""
+        return tuple(p.name for p in self.processors)
+
+    def __getitem__(self, name: str) -> DataProcessorSpec:
+        for processor in self.processors:
+            if processor.name == name:
+                return processor
+        raise ConfigError(f"workflow {self.name!r} has no processor {name!r}{did_you_mean(name, self.names)}")
+
+    def outputs(self) -> tuple[OutputSpec, ...]:
+        """Return what all processors make, in execution order."""
+        return tuple(output for processor in self.processors for output in processor.outputs)
+
+    def select(self, patterns: Sequence[str]) -> tuple[DataRef, ...]:
+        """Return the data that match any of the patterns: ``AOD/*``, ``TPC/TRACKS`` (any subspec), ``*/QC*/0``."""
+        refs = (output.ref for output in self.outputs())
+        return tuple(
+            ref
+            for ref in refs
+            if any(fnmatchcase(str(ref), p) or fnmatchcase(f"{ref.origin}/{ref.description}", p) for p in patterns)
+        )
+
+    def routes_to(self, consumer: str, binding: str) -> tuple[Route, ...]:
+        """Return the routes that end in one input of one processor."""
+        return tuple(r for r in self.routes if r.consumer == consumer and r.binding == binding)
+
+    def workflow(self) -> WorkflowSpec:
+        """Return the workflow it was compiled from, with the options chosen as the new defaults."""
+        from dataclasses import replace
+
+        made = []
+        for p in self.processors:
+            chosen = self.options[p.name]
+            made.append(replace(p, options=tuple(replace(o, default=chosen[o.name]) for o in p.options)))
+        return WorkflowSpec(self.name, tuple(made))
+
+    def to_json(self) -> str:
+        """Return the topology as JSON, algorithms by name: see `o2dask.workflow.serialise`."""
+        from o2dask.workflow.serialise import topology_to_json
+
+        return topology_to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Topology":
+        """Return the topology written by `to_json`, compiled and checked anew; imports the algorithms it names."""
+        from o2dask.workflow.serialise import topology_from_json
+
+        return topology_from_json(text)
+
+    def __str__(self) -> str:
+        width = max(len(p.name) for p in self.processors)
+        lines = [f"{self.name} [{self.fingerprint[:8]}]"]
+        for p in self.processors:
+            ins = " ".join(f"{i.origin}/{i.description}/{i.subspec}" for i in p.inputs) or "(timeframe)"
+            outs = " ".join(str(o.ref) for o in p.outputs) or "(end)"
+            lines.append(f"  {p.name:{width}}  {ins} -> {outs}")
+        return "\n".join(lines)
+
+
+def _fingerprint(topology: Topology) -> str:
+    described = {
+        "o2dask": __version__,
+        "name": topology.name,
+        "processors": [
+            {
+                "name": p.name,
+                "inputs": [[str(i), _schema_key(i.schema)] for i in p.inputs],
+                "outputs": [[str(o), _schema_key(o.schema)] for o in p.outputs],
+                "algorithm": algorithm_path(p.algorithm),
+                "options": sorted((k, repr(v)) for k, v in topology.options[p.name].items()),
+                "policy": str(p.policy),
+            }
+            for p in topology.processors
+        ],
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _schema_key(schema: Schema | None) -> list[Any] | None:
+    if schema is None:
+        return None
+    return [schema.name, schema.version, [[c.name, c.dtype, list(c.shape), c.is_jagged] for c in schema.columns]]
