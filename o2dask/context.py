@@ -4,6 +4,7 @@ A step sees one timeframe and its conditions, nothing else. Knows no graph and n
 """
 
 import logging
+import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -25,12 +26,14 @@ class WorkerState:
 
     def __init__(self) -> None:
         self._built: dict[Hashable, Any] = {}
+        self._lock = threading.RLock()  # re-entrant: what is built may ask for what it is built from
 
     def get(self, key: Hashable, build: Callable[[], T]) -> T:
-        """Return the object of `key`, built on first use in this worker."""
-        if key not in self._built:
-            self._built[key] = build()
-        return self._built[key]
+        """Return the object of `key`, built on first use in this worker; a failed build is tried anew."""
+        with self._lock:
+            if key not in self._built:
+                self._built[key] = build()
+            return self._built[key]  # type: ignore[no-any-return]
 
     def clear(self) -> None:
         """Forget everything; the next `get` builds anew."""
