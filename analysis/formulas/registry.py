@@ -1,0 +1,67 @@
+"""The register of formulas: which plain function computes which dynamic or expression column of which stored table.
+
+Knows names and signatures; knows no table, no file and no physics. A formula's positional parameters are the getters of
+the columns that it reads (stored ones, or results of other formulas of the same table); its keyword-only parameters are
+what the caller gives, as the mass in ``tracks.energy(m)``.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from o2dask.errors import SpecError
+
+__all__ = ["FORMULAS", "Formula", "formula", "register"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formula:
+    """One vectorised column: arrays of the inputs in, one array (or awkward array) of the same length out."""
+
+    getter: str
+    function: Callable[..., Any]
+    inputs: tuple[str, ...]
+    arguments: tuple[str, ...]
+    unit: str
+    text: str
+
+    def __call__(self, *columns: Any, **arguments: Any) -> Any:
+        """Return the column; divisions by zero and the like give inf or NaN, as in O2, and no warning."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+            return self.function(*columns, **arguments)
+
+
+FORMULAS: dict[tuple[str, str], Formula] = {}
+"""Formulas by (tree name, getter)."""
+
+
+def register(
+    trees: tuple[str, ...], getter: str, function: Callable[..., Any], *, unit: str = "", text: str = ""
+) -> None:
+    """Enter `function` as `getter` of every tree of `trees`; inputs and arguments come from its signature."""
+    parameters = inspect.signature(function).parameters.values()
+    entry = Formula(
+        getter=getter,
+        function=function,
+        inputs=tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),
+        arguments=tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
+        unit=unit,
+        text=text or inspect.getdoc(function) or "",
+    )
+    for tree in trees:
+        if (tree, getter) in FORMULAS:
+            raise SpecError(f"formula {getter!r} of {tree}: registered twice")
+        FORMULAS[tree, getter] = entry
+
+
+def formula(*trees: str, getter: str, unit: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that enters a plain function as `getter` of `trees` and leaves it as it is."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        register(trees, getter, function, unit=unit)
+        return function
+
+    return enter
