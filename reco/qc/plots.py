@@ -1,0 +1,179 @@
+"""Pictures of performance and of a timeframe; matplotlib with mplhep's ALICE style, no physics."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import curve_fit
+
+from o2dask.reco.qc.performance import PT_EDGES, PULL_NAMES, Performance
+
+__all__ = ["plot_performance", "plot_timeframe", "pull_widths"]
+
+CLUSTERS_SHOWN = 200_000
+"""Points of a picture; more only make it slower to draw."""
+
+
+def pull_widths(performance: Performance, pt_min: float = 0.3) -> dict[str, tuple[float, float]]:
+    """Return mean and width of a Gaussian fitted to the pulls of each parameter above `pt_min` [GeV/c]."""
+    h = performance.histograms["pulls"]
+    first = h.axes["pt"].index(pt_min * 1.0001)
+    centres = h.axes["pull"].centers
+    return {name: _gaussian(centres, h[name, first:, :].project("pull").values()) for name in PULL_NAMES}
+
+
+def _gaussian(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Return mean and width of the core of a histogram: a Gaussian within two and a half standard deviations."""
+    if y.sum() < 20:
+        return float("nan"), float("nan")
+    mean = float(np.average(x, weights=y))
+    width = float(np.sqrt(np.average((x - mean) ** 2, weights=y)))
+    for _ in range(4):
+        use = np.abs(x - mean) < 2.5 * max(width, 2 * (x[1] - x[0]))
+        try:
+            (_, mean, width), _ = curve_fit(
+                _bell, x[use], y[use], p0=(y.max(), mean, width), sigma=np.sqrt(np.maximum(y[use], 1)), maxfev=2000
+            )
+        except (RuntimeError, TypeError):  # no convergence, or too few bins: the moments stand
+            break
+        mean, width = float(mean), abs(float(width))
+    return mean, width
+
+
+def _bell(x, height, mean, width):
+    return height * np.exp(-0.5 * ((x - mean) / width) ** 2)
+
+
+def _figure(size=(7.0, 5.2)):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import mplhep
+
+    plt.style.use(mplhep.style.ALICE)
+    plt.rcParams.update({"font.size": 13, "figure.dpi": 110, "savefig.bbox": "tight", "font.family": "DejaVu Sans"})
+    return plt.subplots(figsize=size, layout="constrained")
+
+
+def _save(figure, path: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    figure.savefig(path)
+    plt.close(figure)
+    return path
+
+
+def plot_performance(performance: Performance, folder: Path) -> dict[str, Path]:
+    """Write the performance plots as PNG files into `folder`; return their paths by name."""
+    return {
+        "efficiency": _plot_efficiency(performance, folder / "efficiency.png"),
+        "resolution": _plot_resolution(performance, folder / "resolution.png"),
+        "pulls": _plot_pulls(performance, folder / "pulls.png"),
+        "spectrum": _plot_spectrum(performance, folder / "spectrum.png"),
+    }
+
+
+def _plot_efficiency(performance: Performance, path: Path) -> Path:
+    from hist.intervals import ratio_uncertainty
+
+    h = performance.histograms
+    figure, axes = _figure()
+    centres = np.sqrt(PT_EDGES[:-1] * PT_EDGES[1:])
+    for above, below, label, marker in (
+        ("found", "findable", "efficiency (primaries, at least 70 clusters, $|\\eta| < 0.9$)", "o"),
+        ("fakes", "tracks", "fake tracks", "s"),
+    ):
+        passed, total = h[above].values(), h[below].values()
+        use = total > 0
+        value = passed[use] / total[use]
+        error = ratio_uncertainty(passed[use], total[use], "efficiency")
+        spans = [centres[use] - PT_EDGES[:-1][use], PT_EDGES[1:][use] - centres[use]]
+        axes.errorbar(centres[use], value, yerr=error, xerr=spans, fmt=marker, label=label)
+    axes.axhline(1, color="grey", lw=0.8)
+    axes.set(xscale="log", ylim=(0, 1.25), xlabel="$p_{T}$ [GeV/c]", ylabel="fraction")
+    axes.legend(loc="upper left", fontsize=11)
+    return _save(figure, path)
+
+
+def _plot_resolution(performance: Performance, path: Path) -> Path:
+    h = performance.histograms["resolution"]
+    centres = np.sqrt(PT_EDGES[:-1] * PT_EDGES[1:])
+    width = np.array([_gaussian(h.axes["dpt"].centers, h[i, :].values())[1] for i in range(len(centres))])
+    figure, axes = _figure()
+    use = np.isfinite(width)
+    axes.errorbar(
+        centres[use], 100 * width[use], xerr=[(centres - PT_EDGES[:-1])[use], (PT_EDGES[1:] - centres)[use]], fmt="o"
+    )
+    axes.set(xscale="log", ylim=(0, None), xlabel="$p_{T}$ [GeV/c]", ylabel=r"$\sigma(p_{T}) / p_{T}$ [%]")
+    axes.set_title("TPC alone, at its inner end", fontsize=12)
+    return _save(figure, path)
+
+
+def _plot_pulls(performance: Performance, path: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    figure, _ = _figure()
+    plt.close(figure)
+    figure, grid = plt.subplots(1, 5, figsize=(16, 3.6), layout="constrained", sharey=True)
+    h = performance.histograms["pulls"]
+    first = h.axes["pt"].index(0.3001)
+    widths = pull_widths(performance)
+    x = h.axes["pull"].centers
+    for axes, name in zip(grid, PULL_NAMES, strict=True):
+        y = h[name, first:, :].project("pull").values()
+        mean, width = widths[name]
+        axes.stairs(y / max(y.sum(), 1), h.axes["pull"].edges, label="tracks")
+        unit = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi) * (x[1] - x[0])
+        axes.plot(x, unit, lw=1, label="unit Gaussian")
+        axes.set(xlim=(-5, 5), xlabel=f"pull of {name}")
+        axes.set_title(f"mean {mean:+.2f}, width {width:.2f}", fontsize=11)
+    grid[0].set_ylabel("share, $p_{T} > 0.3$ GeV/c")
+    grid[0].legend(fontsize=9)
+    return _save(figure, path)
+
+
+def _plot_spectrum(performance: Performance, path: Path) -> Path:
+    h = performance.histograms
+    figure, axes = _figure()
+    for name, label in (("truth", "truth, charged primaries"), ("spectrum", "reconstructed, in a collision")):
+        n = max(performance.n_collisions, 1)
+        density = h[name].values() / np.diff(PT_EDGES) / n
+        error = np.sqrt(h[name].values()) / np.diff(PT_EDGES) / n
+        axes.stairs(density, PT_EDGES, label=label, lw=1.6)
+        axes.errorbar(np.sqrt(PT_EDGES[:-1] * PT_EDGES[1:]), density, error, fmt="none", ecolor="grey")
+    axes.set(xscale="log", yscale="log", xlabel="$p_{T}$ [GeV/c]", ylabel=r"$dN/dp_{T}$ per collision [c/GeV]")
+    axes.legend(fontsize=11, title=r"$|\eta| < 0.9$")
+    return _save(figure, path)
+
+
+def plot_timeframe(clusters: Mapping[str, np.ndarray], on_track: Mapping[str, Any], path: Path) -> Path:
+    """Write a picture of a timeframe: its clusters across the drift time and along the beam, those on tracks coloured.
+
+    Parameters
+    ----------
+    clusters : mapping
+        `x`, `y` [cm, global] and `time` [us since the start of the timeframe] per cluster, each (n,).
+    on_track : mapping
+        `cluster` (m,) rows of clusters that are on a track, `track` (m,) which one.
+    path : Path
+        The PNG file.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, _ = _figure()
+    plt.close(figure)
+    figure, (front, side) = plt.subplots(1, 2, figsize=(16, 7.2), width_ratios=(1, 1.25), layout="constrained")
+    step = max(len(clusters["x"]) // CLUSTERS_SHOWN, 1)
+    shown = slice(None, None, step)
+    taken = on_track["cluster"][shown]
+    colour = (on_track["track"][shown] * 7919) % 20
+    for axes, x, y in ((front, clusters["x"], clusters["y"]), (side, clusters["time"], clusters["y"])):
+        axes.scatter(x[shown], y[shown], s=0.25, c="0.75", lw=0, rasterized=True)
+        axes.scatter(x[taken], y[taken], s=0.4, c=colour, cmap="tab20", lw=0, rasterized=True)
+    front.set(xlabel="x [cm]", ylabel="y [cm]", aspect="equal")
+    side.set(xlabel="time in the timeframe [us]", ylabel="y [cm]")
+    front.set_title(f"{len(clusters['x'])} clusters, one of {step} shown; grey: on no track", fontsize=11)
+    side.set_title(f"{len(np.unique(on_track['track']))} tracks, coloured", fontsize=11)
+    return _save(figure, path)
