@@ -9,16 +9,15 @@ The laws of a sink
 4. A sink is pickled once per run to every worker: it holds paths and settings, no open file.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, Protocol, runtime_checkable
 
 from o2dask.columns import Columns
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
-__all__ = ["Receipt", "Sink", "is_kept", "select_kept"]
+__all__ = ["Receipt", "Sink"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ class Sink(Protocol):
     Attributes
     ----------
     patterns : tuple of str
-        Which data it wants: `fnmatch` patterns over ``ORIGIN/DESCRIPTION/SUBSPEC``, such as ``"AOD/*"``.
+        Which data it wants: `fnmatch` patterns as `Topology.select` takes them, such as ``"AOD/*"``.
     """
 
     @property
@@ -85,14 +84,3 @@ class Sink(Protocol):
     def finalize(self, refs: Sequence[TimeframeRef]) -> None:
         """Finish on the driver, with every committed timeframe in order; may be called again after a resumed run."""
         ...
-
-
-def is_kept(patterns: Iterable[str], ref: DataRef) -> bool:
-    """Return whether a sink with these patterns wants the datum at `ref`."""
-    return any(fnmatchcase(str(ref), pattern) for pattern in patterns)
-
-
-def select_kept(patterns: Iterable[str], outputs: Mapping[DataRef, Columns]) -> dict[DataRef, Columns]:
-    """Return the wanted outputs, in the order of their addresses, so that every runner commits the same."""
-    wanted = tuple(patterns)
-    return {ref: outputs[ref] for ref in sorted(outputs) if is_kept(wanted, ref)}

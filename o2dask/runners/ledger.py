@@ -1,0 +1,246 @@
+"""The book of one run: which timeframes are to do, done, set aside or left; what every runner shares.
+
+Knows the journal, the sink's word and the progress callback; no Dask, no graph. That inline and batch treat resume,
+quarantine and a full disk alike follows from this.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from o2dask.errors import CommitError, ConfigError
+from o2dask.monitoring.events import (
+    Event,
+    Notice,
+    Progress,
+    RunFinished,
+    RunStarted,
+    TimeframeCommitted,
+    TimeframeQuarantined,
+    TimeframeStarted,
+)
+from o2dask.runners import quarantine
+from o2dask.runners.journal import Journal
+from o2dask.runners.quarantine import Failure
+from o2dask.runners.report import Quarantined, RunReport
+from o2dask.runners.sink import Receipt, Sink
+from o2dask.timeframe import TimeframeId, TimeframeRef
+from o2dask.workflow.topology import Topology
+
+__all__ = ["Ledger", "StopToken"]
+
+
+class StopToken(Protocol):
+    """What asks a run to stop, such as a `threading.Event`: what is in flight is finished, nothing new is begun."""
+
+    def is_set(self) -> bool:
+        """Return whether to stop."""
+        ...
+
+
+class Ledger:
+    """Opens the journal and the sink, decides what is to do, keeps count.
+
+    Parameters
+    ----------
+    topology : Topology
+        The workflow that runs.
+    refs : sequence of TimeframeRef
+        All timeframes, in the order in which they should be done; each id once.
+    sink : Sink
+        Where results go.
+    journal : Path, optional
+        Folder of the journal and of ``quarantine/``. Without it the sink alone decides what is done.
+    resume : bool
+        Whether committed timeframes are skipped; without it there must be none.
+    progress : callable, optional
+        Is told of every event.
+
+    Attributes
+    ----------
+    todo : tuple of TimeframeRef
+        Neither committed nor found so by the sink; includes what an earlier run quarantined.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        refs: Sequence[TimeframeRef],
+        sink: Sink,
+        *,
+        journal: "Path | str | None" = None,
+        resume: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.refs = tuple(refs)
+        self.sink = sink
+        self.failure = ""
+        self.interrupted = False
+        self._progress = progress
+        self._receipts: dict[TimeframeId, Receipt] = {}
+        self._quarantined: dict[TimeframeId, Quarantined] = {}
+        self._counters: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
+        self._start = self._last = time.monotonic()
+        _check_unique(self.refs)
+        self._journal = Journal(Path(journal), _configuration(topology, sink), resume=resume) if journal else None
+        try:
+            sink.prepare()
+            self.already_done = self._find_done(resume)
+        except BaseException:
+            self.close()
+            raise
+        done = {ref.id for ref in self.already_done}
+        self.todo = tuple(ref for ref in self.refs if ref.id not in done)
+
+    def _find_done(self, resume: bool) -> tuple[TimeframeRef, ...]:
+        """Return what the sink has. What the journal has and the sink lost is done again; the reverse is written in."""
+        done = tuple(ref for ref in self.refs if self.sink.is_committed(ref))
+        if done and not resume:
+            raise ConfigError(
+                f"{len(done)} of {len(self.refs)} timeframes are already in the output, the first is {done[0].id}; "
+                "use --resume to go on, or another output"
+            )
+        if done and self._journal is not None:
+            if self._journal.is_new:
+                raise ConfigError(
+                    f"{self._journal.path} is missing or empty, so nobody knows how the {len(done)} timeframes in the "
+                    "output were made; use another output"
+                )
+            for ref in done:  # killed between commit and journal
+                entry = self._journal.entries.get(ref.id)
+                if entry is None or not entry.is_committed:
+                    self._journal.write_committed(Receipt(timeframe=ref.id))
+        return done
+
+    def tell(self, event: Event) -> None:
+        """Pass an event on to the progress callback."""
+        if self._progress is not None:
+            self._progress(event)
+
+    def notice(self, text: str) -> None:
+        """Tell the user something that stops nothing."""
+        self.tell(Notice(text=text))
+
+    def begin(self, n_workers: int = 1, backend: str = "inline") -> None:
+        """Start the clock and say so."""
+        self._start = self._last = time.monotonic()
+        self._n_workers, self._backend = n_workers, backend
+        self.tell(
+            RunStarted(
+                n_timeframes=len(self.refs),
+                n_already_done=len(self.already_done),
+                n_workers=n_workers,
+                backend=backend,
+            )
+        )
+
+    def started(self, ref: TimeframeRef, in_flight: int = 1) -> None:
+        """Say that a timeframe is on its way."""
+        self.tell(TimeframeStarted(timeframe=ref.id, in_flight=in_flight))
+
+    def committed(self, receipt: Receipt, counters: Mapping[str, int], seconds: Mapping[str, float]) -> None:
+        """Enter a committed timeframe; CommitError if the journal cannot be written."""
+        if self._journal is not None:
+            was = self._journal.entries.get(receipt.timeframe)
+            self._journal.write_committed(receipt)
+            if was is not None and was.reason:
+                quarantine.forget_quarantined(self._journal.folder, receipt.timeframe)
+        self._receipts[receipt.timeframe] = receipt
+        self._counters.update(counters)
+        for name, value in seconds.items():
+            self._seconds[name] = self._seconds.get(name, 0.0) + value
+        self._last = time.monotonic()
+        self.tell(
+            TimeframeCommitted(
+                timeframe=receipt.timeframe,
+                n_bytes=receipt.n_bytes,
+                seconds=sum(seconds.values()),
+                rows=dict(receipt.rows),
+            )
+        )
+
+    def quarantined(self, ref: TimeframeRef, failure: Failure) -> None:
+        """Set a timeframe aside; CommitError if its story cannot be written."""
+        file = ""
+        if self._journal is not None:
+            file = str(quarantine.write_quarantined(self._journal.folder, ref.id, failure))
+            self._journal.write_quarantined(ref.id, failure.reason)
+        self._quarantined[ref.id] = Quarantined(ref=ref, reason=failure.reason, file=file, text=failure.text)
+        self.tell(TimeframeQuarantined(timeframe=ref.id, reason=failure.reason, file=file))
+
+    def fail(self, reason: str) -> None:
+        """Note what stops the run; the first reason stays."""
+        self.failure = self.failure or reason
+
+    def finish(self, **figures: Any) -> RunReport:
+        """Finish the output if the run came to its end, and return the report."""
+        wall = self._last - self._start
+        committed = {ref.id for ref in self.already_done} | set(self._receipts)
+        abandoned = tuple(r for r in self.refs if r.id not in committed and r.id not in self._quarantined)
+        if not abandoned and not self.failure:
+            try:
+                self.sink.finalize(tuple(ref for ref in self.refs if ref.id in committed))
+            except CommitError as error:
+                self.fail(advice(error))
+        report = RunReport(
+            committed=tuple(self._receipts[ref.id] for ref in self.refs if ref.id in self._receipts),
+            already_done=self.already_done,
+            quarantined=tuple(self._quarantined[ref.id] for ref in self.refs if ref.id in self._quarantined),
+            abandoned=abandoned,
+            counters=dict(sorted(self._counters.items())),
+            seconds=dict(sorted(self._seconds.items())),
+            wall_s=wall,
+            n_workers=self._n_workers,
+            backend=self._backend,
+            interrupted=self.interrupted,
+            failure=self.failure,
+            **figures,
+        )
+        self.tell(
+            RunFinished(
+                ok=report.ok,
+                n_committed=len(report.committed) + len(report.already_done),
+                n_quarantined=len(report.quarantined),
+                n_abandoned=len(report.abandoned),
+                wall_s=wall,
+                failure=report.failure,
+            )
+        )
+        return report
+
+    def close(self) -> None:
+        """Give up the journal's lock."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def advice(error: BaseException) -> str:
+    """Return in one line what stopped the run and what to do."""
+    remedy = "make room and go on with --resume" if isinstance(error, CommitError) else "then go on with --resume"
+    return f"{error}; what is committed is safe: {remedy}"
+
+
+def _configuration(topology: Topology, sink: Sink) -> dict[str, str]:
+    return {"topology": topology.fingerprint, "sink": f"{type(sink).__name__}({','.join(sink.patterns)})"}
+
+
+def _check_unique(refs: Sequence[TimeframeRef]) -> None:
+    if not refs:
+        raise ConfigError("no timeframes given")
+    seen: dict[TimeframeId, TimeframeRef] = {}
+    for ref in refs:
+        if ref.id in seen:
+            raise ConfigError(
+                f"{ref.id} is given twice, in {seen[ref.id].url}#{seen[ref.id].index} and {ref.url}#{ref.index}; "
+                "leave one out"
+            )
+        seen[ref.id] = ref

@@ -1,0 +1,100 @@
+"""What a run came to. Knows no Dask and no journal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from o2dask.runners.sink import Receipt
+from o2dask.timeframe import TimeframeRef
+
+__all__ = ["Quarantined", "RunReport"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A timeframe that was set aside: why in one line, the file with the whole story, and the story itself."""
+
+    ref: TimeframeRef
+    reason: str
+    file: str = ""
+    text: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What a run did with every timeframe it was given; each one is in exactly one of the first four.
+
+    Attributes
+    ----------
+    committed : tuple of Receipt
+        Committed by this run, in the order of the timeframes given.
+    already_done : tuple of TimeframeRef
+        Committed by an earlier run.
+    quarantined : tuple of Quarantined
+        Corrupt or crashing; the others were not touched by it.
+    abandoned : tuple of TimeframeRef
+        Neither committed nor found bad: the run ended before. `--resume` takes them up.
+    counters : dict of str to int
+        What the processors counted, added up over the timeframes of this run.
+    seconds : dict of str to float
+        Time inside each processor, added up [s].
+    wall_s : float
+        Time from the first timeframe to the last commit [s].
+    peak_in_flight, peak_bytes : int
+        Most timeframes at once, and the most memory they were thought to take [bytes].
+    worker_s : float
+        Time that workers spent on tasks, processors and all around them [s].
+    n_workers, backend : int, str
+        What it ran on.
+    interrupted : bool
+        A stop was asked for and obeyed.
+    failure : str
+        What stopped the run and what to do about it; "" if nothing did.
+    """
+
+    committed: tuple[Receipt, ...] = ()
+    already_done: tuple[TimeframeRef, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+    abandoned: tuple[TimeframeRef, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    wall_s: float = 0.0
+    peak_in_flight: int = 0
+    peak_bytes: int = 0
+    worker_s: float = 0.0
+    n_workers: int = 1
+    backend: str = "inline"
+    interrupted: bool = False
+    failure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every timeframe is committed and the output is finished."""
+        return not (self.quarantined or self.abandoned or self.failure or self.interrupted)
+
+    @property
+    def n_timeframes(self) -> int:
+        """How many timeframes the run was given."""
+        return len(self.committed) + len(self.already_done) + len(self.quarantined) + len(self.abandoned)
+
+    @property
+    def busy_fraction(self) -> float:
+        """Share of the workers' time spent on tasks."""
+        return self.worker_s / (self.wall_s * self.n_workers) if self.wall_s else 0.0
+
+    @property
+    def overhead_fraction(self) -> float:
+        """Share of the workers' time spent outside processors."""
+        total = self.wall_s * self.n_workers
+        return max(0.0, 1.0 - sum(self.seconds.values()) / total) if total else 0.0
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.committed)} of {self.n_timeframes} timeframes committed in {self.wall_s:.1f} s"]
+        if self.already_done:
+            parts.append(f"{len(self.already_done)} already done")
+        if self.quarantined:
+            parts.append(f"{len(self.quarantined)} quarantined")
+        if self.abandoned:
+            parts.append(f"{len(self.abandoned)} left for --resume")
+        if self.failure:
+            parts.append(f"stopped: {self.failure}")
+        return "; ".join(parts)

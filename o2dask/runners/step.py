@@ -1,0 +1,150 @@
+"""One physical task, or the commit, of one timeframe, with its account: what inline and batch both do. No Dask."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from o2dask.columns import Columns, Jagged
+from o2dask.context import WorkerState
+from o2dask.errors import CommitError
+from o2dask.runners import quarantine
+from o2dask.runners.sink import Receipt, Sink
+from o2dask.specs import DataRef
+from o2dask.timeframe import TimeframeRef
+from o2dask.workflow.execute import run_task
+from o2dask.workflow.planner import PhysicalTask
+from o2dask.workflow.topology import Topology
+
+__all__ = ["Account", "StepResult", "commit", "run_step"]
+
+
+@dataclass(slots=True)
+class Account:
+    """What tasks of one timeframe took.
+
+    Attributes
+    ----------
+    counters : dict of str to int
+        What processors counted.
+    seconds : dict of str to float
+        Time inside each processor [s].
+    busy_s : float
+        Time of whole tasks, on the clock of the worker [s].
+    payload_bytes : int
+        Size of everything that left a task [bytes].
+    peak_bytes : int
+        Most that the process grew by within one task [bytes]; 0 where the system does not tell.
+    """
+
+    counters: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    busy_s: float = 0.0
+    payload_bytes: int = 0
+    peak_bytes: int = 0
+
+    def add(self, other: "Account") -> None:
+        """Add what other tasks of the timeframe took."""
+        for name, count in other.counters.items():
+            self.counters[name] = self.counters.get(name, 0) + count
+        for name, seconds in other.seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self.busy_s += other.busy_s
+        self.payload_bytes += other.payload_bytes
+        self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
+
+    @property
+    def footprint(self) -> int:
+        """Most memory the timeframe can have held at once, as far as measured [bytes]."""
+        return self.payload_bytes + self.peak_bytes
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What one task hands to the next: its outputs, and its own account."""
+
+    outputs: dict[DataRef, Columns]
+    account: Account
+
+
+def run_step(
+    topology: Topology,
+    task: PhysicalTask,
+    ref: TimeframeRef,
+    inputs: Mapping[DataRef, Columns],
+    state: WorkerState,
+) -> StepResult:
+    """Return what `task` makes of the timeframe; an exception carries timeframe, task and traceback with it."""
+    start, before = time.perf_counter(), _reset_peak()
+    try:
+        result = run_task(topology, task, ref, inputs, state)
+    except Exception as error:
+        quarantine.tell(error, ref, task.name)
+        raise
+    outputs = {r: _packed(columns) for r, columns in result.outputs.items()}
+    account = Account(
+        counters=dict(result.counters),
+        seconds=dict(result.seconds),
+        busy_s=time.perf_counter() - start,
+        payload_bytes=sum(columns.nbytes for columns in outputs.values()),
+        peak_bytes=max(0, _peak() - before) if before else 0,
+    )
+    return StepResult(outputs, account)
+
+
+def commit(sink: Sink, ref: TimeframeRef, outputs: Mapping[DataRef, Columns], account: Account) -> Receipt:
+    """Commit the timeframe through the sink and return its receipt; any OSError comes out as CommitError."""
+    start = time.perf_counter()
+    try:
+        try:
+            receipt = sink.commit(ref, outputs)
+        except CommitError:
+            raise
+        except OSError as error:
+            raise CommitError(f"commit of {ref.id}: {error}") from error
+    except Exception as error:
+        quarantine.tell(error, ref, "commit")
+        raise
+    account.busy_s += time.perf_counter() - start
+    return receipt
+
+
+def _packed(columns: Columns) -> Columns:
+    """Return columns whose arrays lie in one piece: pickle-5 sends such out of band, others it copies in band."""
+    if all(part.flags.forc for value in columns.values() for part in _parts(value)):
+        return columns
+    packed: dict[str, np.ndarray | Jagged] = {}
+    for name, value in columns.items():
+        parts = [np.ascontiguousarray(part) for part in _parts(value)]
+        packed[name] = Jagged(*parts) if isinstance(value, Jagged) else parts[0]
+    return Columns(columns.schema, packed).freeze()
+
+
+def _parts(value: "np.ndarray | Jagged") -> tuple[np.ndarray, ...]:
+    return tuple(value) if isinstance(value, Jagged) else (value,)
+
+
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+def _reset_peak() -> int:
+    """Reset the peak of the resident size of this process and return its size now [bytes]; 0 off Linux."""
+    try:
+        _CLEAR_REFS.write_text("5")  # proc(5): "reset the peak resident set size"
+    except OSError:
+        return 0
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    return 0
