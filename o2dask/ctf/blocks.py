@@ -1,0 +1,159 @@
+"""One block: a run of values of one column as bytes, and back; whichever of the codecs makes it smallest.
+
+Knows arrays and bytes, no payload and no file. Codecs: ``empty``, ``constant`` (the value is a parameter), ``bitpack``
+(offset and fixed width), ``stored`` (little-endian values), ``zstd``, ``planes`` (the bytes of equal significance
+of wide values side by side, each plane a block of its own).
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from o2dask.ctf.errors import CtfError
+
+__all__ = ["MAX_COUNT", "Block", "decode_block", "encode_block"]
+
+MAX_COUNT = 1 << 21
+"""Most values in a block."""
+_ZSTD_LEVEL = 3
+_Params = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`count` values as `n_bytes` of `data` under `codec` with JSON-able `params`."""
+
+    codec: str
+    count: int
+    data: bytes = b""
+    params: _Params = field(default_factory=dict)
+
+    @property
+    def cost(self) -> int:
+        """Size with parameters [bytes], what codecs compete in."""
+        return len(self.data) + len(json.dumps(self.params))
+
+
+def encode_block(values: np.ndarray) -> Block:
+    """Return `values` (n,), n <= MAX_COUNT, any plain dtype, as the smallest block."""
+    n = len(values)
+    if n == 0:
+        return Block("empty", 0)
+    values = np.ascontiguousarray(values)
+    raw = values.view(np.uint8).reshape(n, values.dtype.itemsize)
+    if (raw == raw[0]).all():
+        return Block("constant", n, params={"value": raw[0].tobytes().hex()})
+    if values.dtype.kind in "iu":
+        return _encode_integers(values)
+    return _encode_floats(values)
+
+
+def decode_block(block: Block, dtype: np.dtype) -> np.ndarray:
+    """Return the values (count,) of a block, a new array.
+
+    Raises
+    ------
+    CtfError
+        If parameters or bytes are not those of the codec.
+    """
+    if not 0 <= block.count <= MAX_COUNT:
+        raise CtfError(f"want a count of 0 to {MAX_COUNT}, got {block.count}")
+    try:
+        decode = _DECODERS[block.codec]
+    except KeyError:
+        raise CtfError(f"unknown codec {block.codec!r}; this version knows {', '.join(_DECODERS)}") from None
+    try:
+        values = decode(block, dtype)
+    except CtfError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError, pa.ArrowException) as error:
+        raise CtfError(f"codec {block.codec}: {error}") from error
+    if values.shape != (block.count,):
+        raise CtfError(f"codec {block.codec}: want {block.count} values, got {values.shape}")
+    return values
+
+
+def _encode_integers(values: np.ndarray) -> Block:
+    return min((_bitpack(values), _planes(values), _zstd(values), _stored(values)), key=lambda b: b.cost)
+
+
+def _encode_floats(values: np.ndarray) -> Block:
+    return min((_planes(values), _zstd(values), _stored(values)), key=lambda b: b.cost)
+
+
+def _stored(values: np.ndarray) -> Block:
+    return Block("stored", len(values), values.tobytes())
+
+
+def _zstd(values: np.ndarray) -> Block:
+    data = pa.Codec("zstd", compression_level=_ZSTD_LEVEL).compress(values.tobytes(), asbytes=True)
+    return Block("zstd", len(values), data)
+
+
+def _bitpack(values: np.ndarray) -> Block:
+    low = int(values.min())
+    width = max(1, (int(values.max()) - low).bit_length())
+    offset = values.astype(np.uint64) - np.uint64(low & 0xFFFFFFFFFFFFFFFF)
+    bits = np.unpackbits(offset.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little", count=None)[:, :width]
+    return Block("bitpack", len(values), np.packbits(bits, bitorder="little").tobytes(), {"low": low, "width": width})
+
+
+def _planes(values: np.ndarray) -> Block:
+    if values.dtype.itemsize == 1:
+        return _zstd(values)
+    raw = values.view(np.uint8).reshape(len(values), -1)
+    parts = [encode_block(raw[:, i].copy()) for i in range(raw.shape[1])]
+    table = [[p.codec, len(p.data), p.params] for p in parts]
+    return Block("planes", len(values), b"".join(p.data for p in parts), {"planes": table})
+
+
+def _decode_empty(block: Block, dtype: np.dtype) -> np.ndarray:
+    return np.zeros(0, dtype)
+
+
+def _decode_constant(block: Block, dtype: np.dtype) -> np.ndarray:
+    return np.repeat(np.frombuffer(bytes.fromhex(block.params["value"]), dtype), block.count)
+
+
+def _decode_stored(block: Block, dtype: np.dtype) -> np.ndarray:
+    return np.frombuffer(block.data, dtype).copy()
+
+
+def _decode_zstd(block: Block, dtype: np.dtype) -> np.ndarray:
+    n = block.count * dtype.itemsize
+    return np.frombuffer(pa.Codec("zstd").decompress(block.data, n, asbytes=True), dtype).copy()
+
+
+def _decode_bitpack(block: Block, dtype: np.dtype) -> np.ndarray:
+    width, low = int(block.params["width"]), int(block.params["low"])
+    bits = np.unpackbits(np.frombuffer(block.data, np.uint8), bitorder="little", count=block.count * width)
+    padded = np.zeros((block.count, 64), np.uint8)
+    padded[:, :width] = bits.reshape(block.count, width)
+    offset = np.packbits(padded, axis=1, bitorder="little").view(np.uint64).reshape(-1)
+    return (offset + np.uint64(low & 0xFFFFFFFFFFFFFFFF)).astype(dtype)
+
+
+def _decode_planes(block: Block, dtype: np.dtype) -> np.ndarray:
+    raw = np.empty((block.count, dtype.itemsize), np.uint8)
+    at = 0
+    table = block.params["planes"]
+    if len(table) != dtype.itemsize:
+        raise CtfError(f"codec planes: want {dtype.itemsize} planes, got {len(table)}")
+    for i, (codec, n_bytes, params) in enumerate(table):
+        part = Block(codec, block.count, block.data[at : at + n_bytes], params)
+        raw[:, i] = decode_block(part, np.dtype(np.uint8))
+        at += n_bytes
+    return raw.reshape(-1).view(dtype)
+
+
+_DECODERS = {
+    "empty": _decode_empty,
+    "constant": _decode_constant,
+    "stored": _decode_stored,
+    "zstd": _decode_zstd,
+    "bitpack": _decode_bitpack,
+    "planes": _decode_planes,
+}
