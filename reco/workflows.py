@@ -38,7 +38,7 @@ def async_workflow() -> WorkflowSpec:
 
 def _ctf_contents() -> tuple[OutputSpec, ...]:
     """Return what reconstruction reads of a CTF; truth is there for simulated timeframes only."""
-    from o2dask.reco.tpc.codec import CODEC_SCHEMAS
+    from o2dask.reco.tpc.codec import COMPCLUSTERS, COMPROWS
 
     from o2dask.reco.simulation.schema import MC_SCHEMAS
     from o2dask.reco.tpc.schema import TPC_SCHEMAS
@@ -47,4 +47,5 @@ def _ctf_contents() -> tuple[OutputSpec, ...]:
         "TPC/COMPCLUSTERS;TPC/COMPROWS;TPC/CLUSTERLABEL?lifetime=optional;"
         "MC/COLLISIONS?lifetime=optional;MC/PARTICLES?lifetime=optional"
     )
-    return parse_outputs(text, TPC_SCHEMAS | CODEC_SCHEMAS | MC_SCHEMAS)
+    compressed = {schema.name: schema for schema in (COMPCLUSTERS, COMPROWS)}
+    return parse_outputs(text, TPC_SCHEMAS | compressed | MC_SCHEMAS)
