@@ -17,10 +17,9 @@ def sim_workflow() -> WorkflowSpec:
 
 def async_workflow() -> WorkflowSpec:
     """Return the asynchronous reconstruction: from a compressed timeframe to its AOD tables."""
+    from o2dask.reco.aod.tasks import aod_producer
     from o2dask.reco.tpc.codec_tasks import tpc_decompressor
     from o2dask.reco.tpc.tasks import tpc_track_labels, tpc_tracker
-
-    from o2dask.reco.aod.tasks import aod_producer
     from o2dask.reco.vertexing.tasks import primary_vertexing
 
     return WorkflowSpec(
@@ -38,9 +37,8 @@ def async_workflow() -> WorkflowSpec:
 
 def _ctf_contents() -> tuple[OutputSpec, ...]:
     """Return what reconstruction reads of a CTF; truth is there for simulated timeframes only."""
-    from o2dask.reco.tpc.codec import COMPCLUSTERS, COMPROWS
-
     from o2dask.reco.simulation.schema import MC_SCHEMAS
+    from o2dask.reco.tpc.codec import COMPCLUSTERS, COMPROWS
     from o2dask.reco.tpc.schema import TPC_SCHEMAS
 
     text = (
