@@ -60,6 +60,8 @@ class CtfReader:
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = os.fspath(url)
+        if os.path.isdir(self.url):  # noqa: PTH112  (a URL is no Path)
+            raise ConfigError(f"{self.url}: is a folder; name the CTF files in it, e.g. {self.url}/*.ctf")
         try:
             self._source = open_source(self.url)
         except FileNotFoundError:
@@ -68,8 +70,6 @@ class CtfReader:
             raise ConfigError(f"{self.url}: is a folder; name the CTF files in it, e.g. {self.url}/*.ctf") from None
         except (OSError, ValueError, ImportError) as error:
             raise ConfigError(f"{self.url}: cannot be opened: {error}") from error
-        if os.path.isdir(self.url):  # noqa: PTH112  (a URL is no Path)
-            raise ConfigError(f"{self.url}: is a folder; name the CTF files in it, e.g. {self.url}/*.ctf")
         if self._source.size == 0:
             raise ConfigError(f"{self.url}: is empty; its writing never finished, leave it out or make it again")
         self._entries: list[_Entry] = []
@@ -95,10 +95,8 @@ class CtfReader:
         if not is_ctf:
             raise CtfError(alien)
         if not has_footer:
-            self._lost(
-                f"cut off after timeframe #{len(self._entries) - 1}: the file has no end; anything that followed is lost",
-                None,
-            )
+            last = len(self._entries) - 1
+            self._lost(f"cut off after timeframe #{last}: the file has no end; anything that followed is lost", None)
 
     def _index_message(self, message: Message | CtfError) -> bool:
         """Take up one message; return whether it proves that this is a CTF file."""

@@ -42,9 +42,7 @@ def identity_from_bytes(text: bytes | None) -> TimeframeId | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SpecError):
         raise CtfError("the identity of the timeframe is damaged") from None
     if version != CTF_VERSION and isinstance(version, int) and checksum == zlib.crc32(json.dumps(identity).encode()):
-        raise CtfError(
-            f"written as CTF version {version}, this o2dask reads version {CTF_VERSION}; use the o2dask of then"
-        )
+        raise CtfError(f"written as CTF version {version}, this o2dask reads {CTF_VERSION}; use another release")
     raise CtfError("the identity of the timeframe is damaged")
 
 

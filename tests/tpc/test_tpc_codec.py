@@ -1,6 +1,7 @@
 """The TPC cluster codec: there and back is identity, and what cannot be coded says so."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_compiled_row_loops_equal_plain_python():
     clusters = clusters_of(300, n_time=500)
     offsets = np.array([0, 0, 100, 101, 300])
     time = clusters["time"].copy()
-    for a, b in zip(offsets[:-1], offsets[1:], strict=True):
+    for a, b in pairwise(offsets):
         time[a:b].sort()
     made = []
     for function in (codec_kernels.difference_rows, codec_kernels.difference_rows.py_func):
