@@ -224,14 +224,30 @@ class DataProcessorSpec:
     """
 
     name: str
-    inputs: tuple[InputSpec, ...] | str
-    outputs: tuple[OutputSpec, ...] | str
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
     algorithm: Any
     options: tuple[ConfigParamSpec, ...] = ()
     policy: CompletionPolicy = CompletionPolicy.ALL
     cost_ms: float = 10.0
     resources: Mapping[str, float] = field(default_factory=dict, hash=False)
     labels: tuple[str, ...] = ()
+
+    if TYPE_CHECKING:  # the text form is taken too, but what is stored are tuples
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            inputs: "tuple[InputSpec, ...] | str",
+            outputs: "tuple[OutputSpec, ...] | str",
+            algorithm: Any,
+            options: tuple[ConfigParamSpec, ...] = (),
+            policy: CompletionPolicy = CompletionPolicy.ALL,
+            cost_ms: float = 10.0,
+            resources: Mapping[str, float] = ...,
+            labels: tuple[str, ...] = (),
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):

@@ -5,14 +5,13 @@ That their bytes agree follows from this. Knows specs and contexts; no Dask, no 
 
 import pickle
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from o2dask.columns import Columns
 from o2dask.context import DataAllocator, InputRecord, ProcessingContext, WorkerState
 from o2dask.errors import O2DaskError, ProcessorError, ShapeError
-from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, InputSpec, Lifetime, Option
+from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, InputSpec, Lifetime, Option, Task
 from o2dask.timeframe import TimeframeRef
 from o2dask.workflow.matching import schema_difference
 from o2dask.workflow.planner import PhysicalTask
@@ -63,7 +62,7 @@ def run_task(
         What a processor raised of these (DataError costs the timeframe, ConfigError every timeframe), with a note that
         names the processor and the timeframe; notes survive pickling.
     ProcessorError
-        Any other exception, wrapped, with its traceback as a note; or an output that was not made.
+        Any other exception, wrapped so that its story survives pickling; or an output that was not made.
     """
     result = TaskResult()
     at_hand = {ref: columns for ref, columns in inputs.items() if ref in set(task.inputs)}
@@ -119,11 +118,9 @@ def _run_processor(
     return ctx.outputs.made
 
 
-def _new_task(
-    spec: DataProcessorSpec, source: TimeframeRef, options: Mapping[str, object], state: WorkerState
-) -> object:
+def _new_task(spec: DataProcessorSpec, source: TimeframeRef, options: Mapping[str, object], state: WorkerState) -> Task:
     """Return a Task with its options as attributes, after ``init``; it sees no data, so any timeframe may be first."""
-    task = spec.algorithm()
+    task: Task = spec.algorithm()
     for name in options:
         if isinstance(getattr(type(task), name, None), Option):
             setattr(task, name, options[name])
@@ -167,11 +164,9 @@ def _explained(error: Exception, processor: str, source: TimeframeRef) -> O2Dask
     where = f"processor {processor!r}, {source}"
     if isinstance(error, O2DaskError) and _survives_pickling(error):
         error.add_note(where)
-        error.add_note(_trace(error))
         return error
     wrapped = ProcessorError(f"processor {processor!r} failed on {source.id}: {type(error).__name__}: {error}")
     wrapped.add_note(where)
-    wrapped.add_note(_trace(error))
     return wrapped
 
 
@@ -180,10 +175,3 @@ def _survives_pickling(error: Exception) -> bool:
         return type(pickle.loads(pickle.dumps(error))) is type(error)
     except Exception:  # noqa: BLE001 - any failure of any kind means no
         return False
-
-
-def _trace(error: Exception) -> str:
-    """Return the traceback below this module: what crosses to another process as text or not at all."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename != __file__]
-    return "in the worker:\n" + "".join(traceback.format_list(own)).rstrip()

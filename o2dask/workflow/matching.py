@@ -6,8 +6,9 @@ Knows specs only. Every error names the culprit and what to do about it.
 import heapq
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
-from o2dask.columns import Schema
+from o2dask.columns import Column, Schema
 from o2dask.errors import WorkflowError
 from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, InputSpec, Lifetime, OutputSpec
 from o2dask.workflow.names import did_you_mean, listed
@@ -96,9 +97,12 @@ def schema_difference(wanted: Schema, got: Schema) -> str:
         if other is None:
             return f"want column {column.name!r}, got {listed(got.names)}"
         if (column.dtype, column.shape, column.is_jagged) != (other.dtype, other.shape, other.is_jagged):
-            want = f"{column.dtype}{list(column.shape)}{' jagged' * column.is_jagged}"
-            return f"column {column.name!r}: want {want}, got {other.dtype}{list(other.shape)}{' jagged' * other.is_jagged}"
+            return f"column {column.name!r}: want {_kind(column)}, got {_kind(other)}"
     return ""
+
+
+def _kind(column: Column) -> str:
+    return f"{column.dtype}{list(column.shape) or ''}{' jagged' * column.is_jagged}"
 
 
 def _producers(workflow: str, processors: Sequence[DataProcessorSpec]) -> Made:
@@ -157,7 +161,7 @@ def _loop(workflow: str, waits: dict[str, set[str]], routes: Sequence[Route]) ->
     refs = defaultdict(list)
     for route in routes:
         refs[route.producer, route.consumer].append(str(route.ref))
-    steps = "".join(f" -[{refs[a, b][0]}]-> {b}" for a, b in zip(loop, loop[1:], strict=False))
+    steps = "".join(f" -[{refs[a, b][0]}]-> {b}" for a, b in pairwise(loop))
     return WorkflowError(
         f"workflow {workflow!r}: processors wait for each other: {loop[0]}{steps}; break the loop by dropping one "
         "input, or by splitting a processor in two"

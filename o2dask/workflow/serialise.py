@@ -1,4 +1,4 @@
-"""A topology as JSON and back. Algorithms are names (``module:qualname``): reading one imports code, as a Python file would.
+"""A topology as JSON and back. Algorithms are names (``module:qualname``): reading one imports code, as Python would.
 
 Nothing is unpickled or evaluated, and what is read is compiled anew, so a file cannot hold an unchecked topology.
 """

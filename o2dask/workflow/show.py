@@ -35,13 +35,11 @@ def show(topology: Topology, format: str = "text", kept: Sequence[str] = ()) -> 
         from o2dask.workflow.page import html_page
 
         return html_page(topology, tasks)
-    raise ConfigError(
-        f"format of the workflow: want one of {', '.join(FORMATS)}, got {format!r}{did_you_mean(format, FORMATS)}"
-    )
+    hint = did_you_mean(format, FORMATS)
+    raise ConfigError(f"format of a workflow: want one of {', '.join(FORMATS)}, got {format!r}{hint}")
 
 
 def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
-    makers = {(r.consumer, r.binding): r.producer for r in topology.routes}
     n, t = len(topology.processors), len(tasks)
     lines = [f"workflow {topology.name}: {n} processors in {t} tasks per timeframe, fingerprint {topology.fingerprint}"]
     for i, task in enumerate(tasks, 1):
@@ -51,10 +49,8 @@ def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
             p = topology[name]
             lines.append(f"  {name}")
             for x in p.inputs:
-                by = makers.get((name, x.binding))
-                lines.append(
-                    f"    <- {x}" + (f"  from {by}" if by and not x.is_wildcard else "" if by else "  (absent)")
-                )
+                makers = dict.fromkeys(r.producer for r in topology.routes_to(name, x.binding))
+                lines.append(f"    <- {x}  from {', '.join(makers) or 'nobody (optional)'}")
             for o in p.outputs:
                 lines.append(f"    -> {o}" + ("" if o.ref not in task.outputs else "  (leaves the task)"))
             chosen = topology.options[name]
@@ -63,14 +59,13 @@ def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
 
 
 def _dot(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
-    lines = [
-        f'digraph "{topology.name}" {{',
-        '  rankdir=TB; node [shape=box, style="rounded,filled", fillcolor=white];',
-    ]
+    lines = [f'digraph "{topology.name}" {{', "  rankdir=TB;"]
+    lines.append('  node [shape=box, style="rounded,filled", fillcolor=white];')
     for i, task in enumerate(tasks):
         lines.append(f"  subgraph cluster_{i} {{")
         lines.append(f'    label="task {i + 1}: {task.cost_ms:g} ms"; style="rounded,filled"; color="#eef3f8";')
         lines += [f'    "{name}";' for name in task.processors]
         lines.append("  }")
-    lines += [f'  "{r.producer}" -> "{r.consumer}" [label="{r.ref}"];' for r in dict.fromkeys(topology.routes)]
+    edges = dict.fromkeys((r.producer, r.consumer, r.ref) for r in topology.routes)
+    lines += [f'  "{a}" -> "{b}" [label="{ref}"];' for a, b, ref in edges]
     return "\n".join([*lines, "}"])

@@ -1,0 +1,179 @@
+"""Workflows found by name, and shown in four ways."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+
+import cloudpickle
+import pytest
+from hypothesis import given, settings
+from toy_specs import random_workflows, toy_workflow
+
+from o2dask.errors import ConfigError
+from o2dask.workflow import Topology, compile_workflow, list_workflows, load_workflow, plan, show
+from o2dask.workflow.layout import lay_out
+
+FILE = """
+from o2dask.specs import DataProcessorSpec, WorkflowSpec
+def run(ctx): ctx.outputs.make("x", {})
+def flow(): return WorkflowSpec("flow", (DataProcessorSpec(name="a", inputs="", outputs="x:TST/X", algorithm=run),))
+flow_value = flow()
+def wrong(): return 5
+def needs(argument): return 5
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "my_flow.py"
+    path.write_text(FILE)
+    return path
+
+
+def test_registered_workflows_are_listed_without_importing_them():
+    assert list_workflows()["async"] == "o2dask.reco.workflows:async_workflow"
+
+
+@pytest.mark.parametrize("name", ["flow", "flow_value"])
+def test_a_workflow_of_a_file_is_found(file, name):
+    assert load_workflow(f"{file}:{name}").name == "flow"
+
+
+def test_a_workflow_of_a_module_is_found():
+    assert load_workflow("toy_specs:toy_workflow") == toy_workflow()
+
+
+def test_functions_of_a_file_travel_to_workers_that_do_not_have_it(file):
+    topology = compile_workflow(load_workflow(f"{file}:flow"))
+    data = cloudpickle.dumps(topology)
+    module = sys.modules.pop("o2dask_file_my_flow")
+    try:
+        assert cloudpickle.loads(data).processors[0].algorithm.__name__ == "run"
+    finally:
+        sys.modules["o2dask_file_my_flow"] = module
+
+
+def test_a_topology_of_a_file_survives_json_and_has_one_fingerprint_wherever_the_file_is(file, tmp_path):
+    topology = compile_workflow(load_workflow(f"{file}:flow"))
+    assert Topology.from_json(topology.to_json()) == topology
+    (tmp_path / "elsewhere").mkdir()
+    moved = file.rename(tmp_path / "elsewhere" / file.name)
+    assert compile_workflow(load_workflow(f"{moved}:flow")).fingerprint == topology.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("asynk", "unknown workflow 'asynk'; did you mean 'async'.*module:function"),
+        ("zzz", "registered are .*async"),
+        ("nowhere.at_all:f", "no module 'nowhere.at_all'"),
+        ("toy_specs:toy_workflw", "did you mean 'toy_workflow'"),
+        ("/no/such/file.py:f", "no file '/no/such/file.py'"),
+        ("FILE:wrong", "gives int, want a WorkflowSpec"),
+        ("FILE:needs", "want a function without arguments"),
+        ("FILE:nothing_like_it", "has no 'nothing_like_it'"),
+        ("FILE:", "want module:function or file.py:function"),
+    ],
+)
+def test_a_name_that_leads_nowhere_says_what_there_is(file, name, match):
+    with pytest.raises(ConfigError, match=match) as error:
+        load_workflow(name.replace("FILE", str(file)))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_imported_says_why(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("1 / 0")
+    with pytest.raises(ConfigError, match=r"broken\.py cannot be imported: ZeroDivisionError"):
+        load_workflow(f"{path}:f")
+    assert "o2dask_file_broken" not in sys.modules
+
+
+def test_text_shows_every_processor_datum_and_option():
+    text = show(compile_workflow(toy_workflow(), {"power": {"exponent": 3}}), "text", ["AOD/*"])
+    for word in ("power.exponent=3", "TST/POWERS/0  from power", "AOD/SUMS/0  (leaves the task)", "1 tasks"):
+        assert word in text
+
+
+def test_json_is_the_topology_itself():
+    topology = compile_workflow(toy_workflow())
+    assert json.loads(show(topology, "json"))["fingerprint"] == topology.fingerprint
+
+
+def test_dot_has_each_edge_once():
+    dot = show(compile_workflow(toy_workflow()), "dot")
+    assert dot.count('"numbers" -> "power" [label="TST/NUMBERS/0"]') == 1
+    assert dot.count("{") == dot.count("}")
+
+
+def test_an_unknown_format_suggests_the_right_one():
+    with pytest.raises(ConfigError, match="did you mean 'html'"):
+        show(compile_workflow(toy_workflow()), "htm")
+
+
+class Balance(HTMLParser):
+    """Fails on tags that do not close, counts the others."""
+
+    VOID = ("meta", "rect", "path")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in (*self.VOID, "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_needs_nothing_from_outside():
+    topology = compile_workflow(toy_workflow())
+    page = show(topology, "html", ["AOD/*"])
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    boxes = [a for tag, a in parser.seen if tag == "rect" and a["class"].startswith("box")]
+    assert len(boxes) == 3
+    assert sum(tag == "path" and a["class"] == "edge" for tag, a in parser.seen) == 2
+    assert not re.search(r"(src|href)=|@import|url\((?!#)", page)
+
+
+def apart(a, b):
+    return a.x + a.w <= b.x or b.x + b.w <= a.x or a.y + a.h <= b.y or b.y + b.h <= a.y
+
+
+@settings(max_examples=40)
+@given(random_workflows())
+def test_no_two_boxes_overlap_and_every_processor_is_inside_its_task(workflow):
+    topology = compile_workflow(workflow)
+    tasks = plan(topology)
+    drawn = lay_out(topology, tasks)
+    for boxes in (list(drawn.processors.values()), drawn.tasks):
+        assert all(apart(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
+    for task, frame in zip(tasks, drawn.tasks, strict=True):
+        assert 0 <= frame.x <= frame.x + frame.w <= drawn.width
+        assert 0 <= frame.y <= frame.y + frame.h <= drawn.height
+        for name in task.processors:
+            box = drawn.processors[name]
+            assert frame.x <= box.x <= box.x + box.w <= frame.x + frame.w
+            assert frame.y <= box.y <= box.y + box.h <= frame.y + frame.h
+
+
+@settings(max_examples=40)
+@given(random_workflows())
+def test_edges_only_go_down_and_pass_through_no_processor(workflow):
+    topology = compile_workflow(workflow)
+    drawn = lay_out(topology, plan(topology))
+    for edge in drawn.edges:
+        heights = [y for _, y in edge.points]
+        assert heights == sorted(heights)
+        for x, y in edge.points[1:-1]:
+            assert not any(b.x < x < b.x + b.w and b.y < y < b.y + b.h for b in drawn.processors.values())
