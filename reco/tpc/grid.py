@@ -1,0 +1,110 @@
+"""Clusters as the tracker sees them: positions in sector frames, and a grid of cells over each pad row."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from o2dask.errors import ConfigError, ShapeError
+from o2dask.reco.geometry.tpc import BZ_KG, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows
+from o2dask.reco.tpc.kernels_grid import count_rows, fill_rows, sort_cells
+from o2dask.reco.tpc.kernels_types import GAS_LOG, GAS_LOSS, GAS_MASS2, GAS_SCATTER, Detector, Grid
+from o2dask.reco.tpc.params import GasModel, TpcTrackingParams
+
+__all__ = ["SortedClusters", "make_detector", "sort_clusters"]
+
+_ELECTRON_EV = 0.51099895e6
+_MIN_DY, _MIN_DZ = 0.5, 1.0
+"""Smallest cell [cm]; smaller ones than a search window only cost look-ups."""
+_ASPECT = 3.0
+"""Length of a cell in z over that in y: cells along y are neighbours in memory, so z is the dearer one."""
+
+
+class SortedClusters(NamedTuple):
+    """A grid with its order: `index` (n,) int32 is the input row of each sorted cluster, `row_start` (5473,) int32."""
+
+    grid: Grid
+    index: np.ndarray
+    row_start: np.ndarray
+
+
+def make_detector(params: TpcTrackingParams, field: "float | np.ndarray" = BZ_KG) -> Detector:
+    """Return geometry, field [kG] and resolution for the kernels."""
+    rows = pad_rows()
+    field = np.atleast_1d(np.asarray(field, np.float32))
+    if field.shape not in ((1,), (6,)) or abs(field[0]) < 1e-3:
+        raise ConfigError(f"field: want Bz [kG] or 6 coefficients with Bz first, not zero, got {field}")
+    errors = np.tile(np.array([*params.errors.y, *params.errors.z], np.float32), (N_ROWS, 1))
+    half = (rows.x * np.tan(np.deg2rad(10.0))).astype(np.float32)
+    is_absolute = np.float32(params.is_absolute)
+    length = np.float32(DRIFT_LENGTH_CM)
+    return Detector(rows.x, half, rows.pad_height, errors, field, length, is_absolute, make_gas(params.gas))
+
+
+def make_gas(gas: GasModel) -> np.ndarray:
+    """Return the gas (4,) for the kernels."""
+    out = np.zeros(4, np.float32)
+    out[GAS_SCATTER] = 0.0136**2 / gas.x0_cm
+    out[GAS_LOSS] = 0.307075e-3 * gas.z_over_a * gas.density_g_cm3
+    out[GAS_LOG] = 2 * _ELECTRON_EV / gas.excitation_ev
+    out[GAS_MASS2] = gas.mass_gev**2
+    return out if gas.is_on else np.zeros_like(out)
+
+
+def sort_clusters(
+    sector: np.ndarray, row: np.ndarray, y: np.ndarray, z: np.ndarray, detector: Detector
+) -> SortedClusters:
+    """Return the clusters sorted into a grid of about one cluster per cell.
+
+    Parameters
+    ----------
+    sector, row : (n,) uint8
+    y, z : (n,) float32
+        In the sector's frame [cm]; z signed: up to 250 on the A side, from -250 on the C side.
+    """
+    n = len(sector)
+    for name, array, dtype in (("sector", sector, np.uint8), ("row", row, np.uint8), ("y", y, "f4"), ("z", z, "f4")):
+        if array.shape != (n,) or array.dtype != dtype:
+            raise ShapeError(f"{name}: want {np.dtype(dtype)} of shape ({n},), got {array.dtype} of {array.shape}")
+    if n and (int(sector.max()) >= N_SECTORS or int(row.max()) >= N_ROWS):
+        raise ShapeError(f"clusters: want sectors below 36 and rows below 152, got {sector.max()} and {row.max()}")
+    row_start = np.empty(N_SECTORS * N_ROWS + 1, np.int32)
+    if count_rows(sector, row, row_start):
+        order = np.arange(n, dtype=np.int32)
+    else:
+        order = np.empty(n, np.int32)
+        fill_rows(sector, row, row_start, np.empty(N_SECTORS * N_ROWS, np.int32), order)
+    grid = _empty_grid(n, sector, z, detector)
+    index = np.empty(n, np.int32)
+    sort_cells(y, z, order, row_start, detector.row_half, grid, index)
+    return SortedClusters(grid, index, row_start)
+
+
+def _empty_grid(n: int, sector: np.ndarray, z: np.ndarray, detector: Detector) -> Grid:
+    w_min, w_max = DRIFT_LENGTH_CM - 1.0, DRIFT_LENGTH_CM
+    if n:
+        w = np.where(sector < 18, z, -z)
+        w_min, w_max = min(w_min, float(w.min())), max(w_max, float(w.max()))
+    width = 2 * detector.row_half
+    area = N_SECTORS * float(width.sum()) * (w_max - w_min) / max(n, 1)
+    dy = max(np.sqrt(area / _ASPECT), _MIN_DY)
+    dz = max(area / dy, _MIN_DZ)
+    ny = np.maximum(np.ceil(width / dy), 1).astype(np.int32)
+    nz = max(int(np.ceil((w_max - w_min) / dz)), 1)
+    row_cell = np.zeros(N_ROWS, np.int32)
+    row_cell[1:] = np.cumsum(ny[:-1] * nz)
+    sector_cells = int(ny.sum() * nz)
+    cell_start = np.empty(N_SECTORS * sector_cells + 1, np.int32)
+    cell_start[-1] = n
+    f4 = np.float32
+    return Grid(
+        np.empty((n, 2), f4),
+        cell_start,
+        row_cell,
+        ny,
+        np.int32(sector_cells),
+        np.int32(nz),
+        f4(w_min),
+        f4(1 / dy),
+        f4(1 / dz),
+        np.zeros(n, np.uint8),
+    )

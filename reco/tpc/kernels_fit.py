@@ -1,0 +1,73 @@
+"""The final fit: one track inwards through its clusters; the same body runs over tracks on the CPU and on a GPU."""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from .kernels_helix import B2C, field_at, rotate, transport_gas
+from .kernels_update import cluster_errors, update
+from .kernels_walk import load_cov, reset_cov, store_cov
+
+__all__ = ["fit_track", "fit_tracks"]
+
+_ZERO = np.float32(0.0)
+_DEG = np.float32(math.pi / 180.0)
+
+
+@njit(cache=True, nogil=True)
+def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, is_used):
+    """Fit track `i` from its outermost cluster to its innermost, starting from the state there.
+
+    first : (n + 1,) int32, offsets of the tracks' clusters, innermost first.
+    hit_y, hit_z : (m,) float32 [cm]; hit_row, hit_sector, is_used : (m,) uint8.
+    par : (n, 6) float32, x y z snp tgl q2pt; in: near the outermost cluster, in the frame of its sector; out: at the
+        innermost cluster used, in the frame of that cluster's sector.
+    cov : (n, 15) float32, out. chi2 : (n,) float32, out.
+    last : (n, 3) int32, out: clusters used; index within the track of the innermost and of the outermost used.
+
+    A cluster above `chi2_drop` is left out (is_used 0). A track that cannot be fitted has 0 clusters used.
+    """
+    begin, end = first[i], first[i + 1]
+    x, y, z, snp, tgl, q2pt = par[i, 0], par[i, 1], par[i, 2], par[i, 3], par[i, 4], par[i, 5]
+    reset_cov(cov[i], np.float32(4.0), np.float32(0.1), np.float32(4.0) + np.float32(0.25) * q2pt * q2pt)
+    c = load_cov(cov[i])
+    sum_chi2 = _ZERO
+    n, inner, outer = 0, -1, -1
+    sector = np.int64(hit_sector[end - 1]) if end > begin else 0
+    for k in range(end - 1, begin - 1, -1):
+        is_used[k] = 0
+    for k in range(end - 1, begin - 1, -1):
+        row = np.int64(hit_row[k])
+        other = np.int64(hit_sector[k])
+        if other % 18 != sector % 18:
+            turn = _DEG * np.float32(20 * ((other - sector) % 18))
+            ok, x, y, snp, c = rotate(x, y, snp, tgl, c, math.cos(turn), math.sin(turn))
+            if not ok:
+                break
+        sector = other
+        curv = -B2C * field_at(detector.field, x, y, z)
+        ok, y, z, snp, q2pt, c = transport_gas(y, z, snp, tgl, q2pt, c, detector.row_x[row] - x, curv, detector.gas)
+        if not ok:
+            break
+        x = detector.row_x[row]
+        vy, vz = cluster_errors(detector, row, z, snp, tgl)
+        d, y, z, snp, tgl, q2pt, c = update(y, z, snp, tgl, q2pt, c, hit_y[k] - y, hit_z[k] - z, vy, vz, chi2_drop)
+        if d <= chi2_drop:
+            sum_chi2 += d
+            n += 1
+            is_used[k] = 1
+            inner = k - begin
+            outer = max(outer, inner)
+            par[i, 0], par[i, 1], par[i, 2] = x, y, z
+            par[i, 3], par[i, 4], par[i, 5] = snp, tgl, q2pt
+            store_cov(cov[i], c)
+    chi2[i] = sum_chi2
+    last[i, 0], last[i, 1], last[i, 2] = n, inner, outer
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def fit_tracks(first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, is_used):
+    """Run `fit_track` on every track."""
+    for i in prange(par.shape[0]):
+        fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, is_used)

@@ -1,0 +1,177 @@
+"""Moving one track through field and gas: bodies for one track, callable from CPU and GPU kernels.
+
+State (y, z, snp, tgl, q2pt) at x in a sector's frame, covariance `c` a tuple of 15 in O2's order: yy zy zz sy sz ss ty
+tz ts tt qy qz qs qt qq. Everything is float32: constants are typed so that nothing is promoted to float64.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from .kernels_types import GAS_LOG, GAS_LOSS, GAS_MASS2, GAS_SCATTER
+
+__all__ = ["B2C", "MAX_STEP_CM", "field_at", "gas_step", "rotate", "transport", "transport_gas"]
+
+B2C = np.float32(0.000299792458)
+"""Curvature [1/cm] per kG and c/GeV."""
+MAX_STEP_CM = np.float32(4.0)
+"""Longest step over which the covariance is transported linearly [cm]."""
+_ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
+_HALF, _SIXTH = np.float32(0.5), np.float32(1.0 / 6.0)
+_MIN_Q2PT = np.float32(1e-4)
+_MIN_BETA2 = np.float32(0.05)
+
+
+@njit(cache=True, nogil=True)
+def field_at(field, x, y, z):
+    """Return Bz [kG] at a point: constant, or a polynomial in z2 and r2 (field: order-2 coefficients)."""
+    if field.shape[0] == 1:
+        return field[0]
+    r2, z2 = x * x + y * y, z * z
+    return field[0] + field[1] * r2 + field[2] * z2 + field[3] * r2 * r2 + field[4] * r2 * z2 + field[5] * z2 * z2
+
+
+@njit(cache=True, nogil=True)
+def transport(y, z, snp, tgl, q2pt, c, dx, curv):
+    """Return (ok, y, z, snp, c, path) after a step dx [cm]; `curv` is the curvature [1/cm] per q/pt.
+
+    The helix is exact in y and right to the fourth order of the turning angle in z; the covariance is transported
+    linearly (AliceO2 TrackParametrizationWithError::propagateTo, as in AliExternalTrackParam). `path` is the signed
+    length in the transverse plane [cm]. Not ok (and unchanged): the track turns back before x + dx.
+    """
+    bend = curv * dx
+    snp2 = snp + bend * q2pt
+    cos2a, cos2b = _ONE - snp * snp, _ONE - snp2 * snp2
+    if cos2a < np.float32(1e-3) or cos2b < np.float32(1e-3):
+        return False, y, z, snp, c, _ZERO
+    csp, csp2 = math.sqrt(cos2a), math.sqrt(cos2b)
+    dy_dx = (snp + snp2) / (csp + csp2)
+    chord = dx * (csp2 + snp2 * dy_dx)
+    turn = curv * q2pt * chord
+    path = chord * (_ONE + turn * turn * _SIXTH)
+    inv = _ONE / csp
+    f13 = dx * inv
+    f02 = f13 * inv * inv
+    f04 = _HALF * bend * f02
+    f12 = f02 * tgl * snp
+    f14 = _HALF * bend * f12
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14 = c
+    b00 = f02 * c3 + f04 * c10
+    b01 = f12 * c3 + f14 * c10 + f13 * c6
+    b02 = bend * c10
+    b10 = f02 * c4 + f04 * c11
+    b11 = f12 * c4 + f14 * c11 + f13 * c7
+    b12 = bend * c11
+    b20 = f02 * c5 + f04 * c12
+    b21 = f12 * c5 + f14 * c12 + f13 * c8
+    b22 = bend * c12
+    b30 = f02 * c8 + f04 * c13
+    b31 = f12 * c8 + f14 * c13 + f13 * c9
+    b32 = bend * c13
+    b40 = f02 * c12 + f04 * c14
+    b41 = f12 * c12 + f14 * c14 + f13 * c13
+    b42 = bend * c14
+    a00 = f02 * b20 + f04 * b40
+    a01 = f02 * b21 + f04 * b41
+    a02 = f02 * b22 + f04 * b42
+    a11 = f12 * b21 + f14 * b41 + f13 * b31
+    a12 = f12 * b22 + f14 * b42 + f13 * b32
+    a22 = bend * b42
+    out = (
+        c0 + b00 + b00 + a00,
+        c1 + b10 + b01 + a01,
+        c2 + b11 + b11 + a11,
+        c3 + b20 + b02 + a02,
+        c4 + b21 + b12 + a12,
+        c5 + b22 + b22 + a22,
+        c6 + b30,
+        c7 + b31,
+        c8 + b32,
+        c9,
+        c10 + b40,
+        c11 + b41,
+        c12 + b42,
+        c13,
+        c14,
+    )
+    return True, y + dx * dy_dx, z + tgl * path, snp2, out, path
+
+
+@njit(cache=True, nogil=True)
+def gas_step(snp, tgl, q2pt, c, path, gas):
+    """Return (q2pt, c) after `path` [cm, signed, transverse] of gas: Bethe-Bloch loss and multiple scattering.
+
+    Sources: PDG review, passage of particles through matter, eq. 34.5 without density effect and 34.16 without its
+    logarithm; terms of the covariance as in AliceO2 TrackParametrizationWithError::correctForMaterial. A pion is
+    assumed. Inwards (path < 0) the momentum grows; the noise is positive either way.
+    """
+    t1 = _ONE + tgl * tgl
+    ip2 = q2pt * q2pt / t1
+    length = path * math.sqrt(t1)
+    inv_beta2 = _ONE + gas[GAS_MASS2] * ip2
+    theta2 = gas[GAS_SCATTER] * abs(length) * ip2 * inv_beta2
+    tq = tgl * q2pt
+    ss = c[5] + theta2 * (_ONE - snp * snp) * t1
+    tt = c[9] + theta2 * t1 * t1
+    qt = c[13] + theta2 * tq * t1
+    qq = c[14] + theta2 * tq * tq
+    out = (c[0], c[1], c[2], c[3], c[4], ss, c[6], c[7], c[8], tt, c[10], c[11], c[12], qt, qq)
+    if abs(q2pt) < _MIN_Q2PT or gas[GAS_LOSS] <= _ZERO:
+        return q2pt, out
+    bg2 = _ONE / (gas[GAS_MASS2] * ip2)
+    beta2 = max(_ONE / inv_beta2, _MIN_BETA2)
+    loss = gas[GAS_LOSS] / beta2 * (math.log(gas[GAS_LOG] * bg2) - beta2) * length
+    # dp/p = loss E / p^2 and E / p = 1 / beta; a step never changes p by more than a tenth
+    rel = loss * math.sqrt(inv_beta2 * ip2)
+    rel = min(max(rel, np.float32(-0.1)), np.float32(0.1))
+    return q2pt * (_ONE + rel), out
+
+
+@njit(cache=True, nogil=True)
+def transport_gas(y, z, snp, tgl, q2pt, c, dx, curv, gas):
+    """Return (ok, y, z, snp, q2pt, c) after dx [cm] in steps short enough for `transport`, with the gas."""
+    n_steps = int(abs(dx) / MAX_STEP_CM) + 1
+    step = dx / np.float32(n_steps)
+    for _ in range(n_steps):
+        ok, y, z, snp, c, path = transport(y, z, snp, tgl, q2pt, c, step, curv)
+        if not ok:
+            return False, y, z, snp, q2pt, c
+        if gas[GAS_SCATTER] > _ZERO:
+            q2pt, c = gas_step(snp, tgl, q2pt, c, path, gas)
+    return True, y, z, snp, q2pt, c
+
+
+@njit(cache=True, nogil=True)
+def rotate(x, y, snp, tgl, c, cos_a, sin_a):
+    """Return (ok, x, y, snp, c) in a frame turned by the angle of (cos_a, sin_a).
+
+    The covariance is that at fixed new x: a shift along the old y moves the crossing along the track. Not ok: the track
+    would run towards the beam line in the new frame.
+    """
+    csp = math.sqrt(max(_ONE - snp * snp, np.float32(1e-6)))
+    csp_new = csp * cos_a + snp * sin_a
+    if csp_new < np.float32(0.03):
+        return False, x, y, snp, c
+    jyy = csp / csp_new
+    jzy = -sin_a * tgl / csp_new
+    jss = csp_new / csp
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14 = c
+    out = (
+        jyy * jyy * c0,
+        jyy * (c1 + jzy * c0),
+        c2 + _TWO * jzy * c1 + jzy * jzy * c0,
+        c3,
+        jss * (c4 + jzy * c3),
+        jss * jss * c5,
+        jyy * c6,
+        c7 + jzy * c6,
+        jss * c8,
+        c9,
+        jyy * c10,
+        c11 + jzy * c10,
+        jss * c12,
+        c13,
+        c14,
+    )
+    return True, x * cos_a + y * sin_a, y * cos_a - x * sin_a, snp * cos_a - csp * sin_a, out

@@ -1,0 +1,106 @@
+"""What the TPC tracking kernels are handed: named tuples of arrays and scalars, float32 unless said otherwise.
+
+Knows names only. Numba takes named tuples as they are, on the CPU and on a GPU, so kernels keep short signatures; they
+are flat because parallel loops take no nested ones.
+"""
+
+from typing import Any, NamedTuple
+
+__all__ = ["GAS_LOG", "GAS_LOSS", "GAS_MASS2", "GAS_SCATTER", "Detector", "Grid", "Search", "SeedPass"]
+
+GAS_SCATTER = 0
+"""(13.6 MeV)^2 / X0 [GeV2/cm]."""
+GAS_LOSS = 1
+"""K Z/A rho of the Bethe-Bloch formula [GeV/cm]."""
+GAS_LOG = 2
+"""2 m_e / I, the factor of (beta gamma)^2 in its logarithm."""
+GAS_MASS2 = 3
+"""Squared mass [GeV2]."""
+
+
+class Detector(NamedTuple):
+    """Geometry, field and resolution: what does not change from timeframe to timeframe."""
+
+    row_x: Any
+    """(152,) radius of each pad row [cm]."""
+    row_half: Any
+    """(152,) half width of a sector at each row [cm]: x tan(10 deg)."""
+    row_height: Any
+    """(152,) length of the pads along x [cm]."""
+    errors: Any
+    """(152, 6) cluster variances: y: constant, per cm of drift, per tan2(phi); z: the same, per (dz/dx)2 [cm2]."""
+    field: Any
+    """(n,) Bz [kG] alone, or 30 coefficients of the polynomial of `kernels_helix.field_at`."""
+    drift_length: Any
+    """From central electrode to pads [cm]."""
+    is_absolute: Any
+    """1: z is the true one and gives the drift; 0: continuous readout, the drift comes from the track's slope."""
+    gas: Any
+    """(4,) `GAS_SCATTER` ... `GAS_MASS2`: what a pion loses and how it scatters; zeros switch both off."""
+
+
+class Grid(NamedTuple):
+    """Clusters sorted by (sector, row, cell in z, cell in y)."""
+
+    yz: Any
+    """(n, 2) y and z [cm]."""
+    cell_start: Any
+    """(n_cells + 1,) int32: first cluster of each cell; cells of one (sector, row) are contiguous, y fastest."""
+    row_cell: Any
+    """(152,) int32: first cell of a row within its sector's cells."""
+    row_ny: Any
+    """(152,) int32: cells along y."""
+    sector_cells: Any
+    """int32: cells of one sector."""
+    nz: Any
+    """int32: cells along z."""
+    w_min: Any
+    """Smallest z of the A side or -z of the C side [cm]."""
+    inv_dy: Any
+    """1 / height of a cell [1/cm]."""
+    inv_dz: Any
+    """1 / length of a cell [1/cm]."""
+    used: Any
+    """(n,) uint8: 1 when a track owns the cluster."""
+
+
+class Search(NamedTuple):
+    """How a track looks for clusters."""
+
+    n_sigma: Any
+    """Half width of the window in standard deviations."""
+    max_window: Any
+    """Largest half width of the window [cm]."""
+    chi2_new: Any
+    """Largest chi2 (2 degrees of freedom) of a cluster that is added."""
+    chi2_drop: Any
+    """Chi2 above which a cluster that was added before is dropped."""
+    max_misses: Any
+    """int32: rows without a cluster after which a track ends."""
+    max_snp: Any
+    """Largest |sin phi| in the sector's frame."""
+    min_clusters: Any
+    """int32: clusters that a track must have."""
+    min_density: Any
+    """Clusters per row between first and last that a track must have."""
+
+
+class SeedPass(NamedTuple):
+    """One round of seeding over all rows."""
+
+    row_first: Any
+    """int32: outermost seeding row."""
+    row_step: Any
+    """int32: rows between seeding rows."""
+    gap: Any
+    """int32: rows between the three clusters of a seed."""
+    is_vertex: Any
+    """1: curvature from pointing to the beam line; 0: from the three clusters alone."""
+    max_curvature: Any
+    """[1/cm]."""
+    slope_back: Any
+    """Largest |dz/dx| towards the central electrode as x grows."""
+    slope_out: Any
+    """Largest |dz/dx| towards the pads."""
+    sigma_q2pt: Any
+    """Width of the prior on q/pt where there is no vertex [c/GeV]."""

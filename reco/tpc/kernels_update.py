@@ -1,0 +1,82 @@
+"""Kalman update of one track with one cluster, and what a cluster's errors are. Bodies for CPU and GPU."""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["cluster_errors", "cluster_variances", "update"]
+
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_MIN_COS2 = np.float32(0.02)
+
+
+@njit(cache=True, nogil=True)
+def cluster_variances(errors, row, drift, snp, tgl):
+    """Return the variances of y and z [cm2] of a cluster after `drift` [cm] on a track of the given slopes.
+
+    errors : (152, 6) see `kernels_types.Detector`. Diffusion grows with the drift, the spread of the ionisation along
+    the pad with the squared tangent of the angles.
+    """
+    inv = _ONE / max(_ONE - snp * snp, _MIN_COS2)
+    tan2 = snp * snp * inv
+    slope2 = tgl * tgl * inv
+    vy = errors[row, 0] + errors[row, 1] * drift + errors[row, 2] * tan2
+    vz = errors[row, 3] + errors[row, 4] * drift + errors[row, 5] * slope2
+    return vy, vz
+
+
+@njit(cache=True, nogil=True)
+def cluster_errors(detector, row, z, snp, tgl):
+    """Return `cluster_variances` with the drift length known (absolute z) or taken from a track that points to z = 0."""
+    depth = abs(z) if detector.is_absolute > _ZERO else abs(tgl) * detector.row_x[row]
+    drift = max(detector.drift_length - depth, _ZERO)
+    return cluster_variances(detector.errors, row, drift, snp, tgl)
+
+
+@njit(cache=True, nogil=True)
+def update(y, z, snp, tgl, q2pt, c, dy, dz, vy, vz, max_chi2):
+    """Return (chi2, y, z, snp, tgl, q2pt, c) with a cluster at (y + dy, z + dz) of variances vy, vz [cm2].
+
+    Above `max_chi2` the state comes back as it was.
+    """
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14 = c
+    ryy, rzz = c0 + vy, c2 + vz
+    inv_det = _ONE / (ryy * rzz - c1 * c1)
+    wyy, wzy, wzz = rzz * inv_det, -c1 * inv_det, ryy * inv_det
+    gy, gz = wyy * dy + wzy * dz, wzy * dy + wzz * dz
+    chi2 = dy * gy + dz * gz
+    if not chi2 <= max_chi2:
+        return chi2, y, z, snp, tgl, q2pt, c
+    k00, k01 = c0 * wyy + c1 * wzy, c0 * wzy + c1 * wzz
+    k10, k11 = c1 * wyy + c2 * wzy, c1 * wzy + c2 * wzz
+    k20, k21 = c3 * wyy + c4 * wzy, c3 * wzy + c4 * wzz
+    k30, k31 = c6 * wyy + c7 * wzy, c6 * wzy + c7 * wzz
+    k40, k41 = c10 * wyy + c11 * wzy, c10 * wzy + c11 * wzz
+    out = (
+        c0 - k00 * c0 - k01 * c1,
+        c1 - k00 * c1 - k01 * c2,
+        c2 - k10 * c1 - k11 * c2,
+        c3 - k20 * c0 - k21 * c1,
+        c4 - k20 * c1 - k21 * c2,
+        c5 - k20 * c3 - k21 * c4,
+        c6 - k30 * c0 - k31 * c1,
+        c7 - k30 * c1 - k31 * c2,
+        c8 - k30 * c3 - k31 * c4,
+        c9 - k30 * c6 - k31 * c7,
+        c10 - k40 * c0 - k41 * c1,
+        c11 - k40 * c1 - k41 * c2,
+        c12 - k40 * c3 - k41 * c4,
+        c13 - k40 * c6 - k41 * c7,
+        c14 - k40 * c10 - k41 * c11,
+    )
+    snp_new = snp + c3 * gy + c4 * gz
+    if abs(snp_new) > np.float32(0.999):
+        return np.float32(np.inf), y, z, snp, tgl, q2pt, c
+    return (
+        chi2,
+        y + c0 * gy + c1 * gz,
+        z + c1 * gy + c2 * gz,
+        snp_new,
+        tgl + c6 * gy + c7 * gz,
+        q2pt + c10 * gy + c11 * gz,
+        out,
+    )

@@ -1,0 +1,116 @@
+"""Settings of TPC tracking: each says its unit, where its default comes from, and what too low and too high cost."""
+
+from dataclasses import dataclass, field
+
+from o2dask.errors import ConfigError
+
+__all__ = ["ErrorModel", "GasModel", "SeedRound", "TpcTrackingParams", "reference_params"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorModel:
+    """Variance of a cluster: ``constant + per_drift * drift [cm] + per_slope * tan2`` [cm2], for y and for z.
+
+    Defaults: fourth differences of O2's generator (facts/tpc_tracking.md). Too small: hits and tracks are lost and
+    pulls are wide; too large: windows take neighbours and pulls are narrow.
+    """
+
+    y: tuple[float, float, float] = (0.0048, 8e-5, 0.037)
+    z: tuple[float, float, float] = (0.010, 1e-4, 0.038)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GasModel:
+    """What the fit assumes of the gas.
+
+    Ne-CO2-N2 90-10-5 at 20 C and 1013 hPa: density and radiation length by mass fractions from the PDG's tables of
+    the elements; a pion. `is_on` false: no energy loss and no scattering, for simulations without material.
+    """
+
+    is_on: bool = True
+    density_g_cm3: float = 0.95e-3
+    x0_cm: float = 32_100.0
+    z_over_a: float = 0.496
+    excitation_ev: float = 137.0
+    mass_gev: float = 0.13957
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedRound:
+    """One round of seeding. Later rounds see only what earlier ones left.
+
+    row_first, row_step : outermost seeding row and rows between seeding rows. Larger steps save time and lose short
+        tracks: 16 instead of 8 costs 0.04 % efficiency and saves up to 20 % of the time (facts/tpc_tracking.md).
+    gap : rows between the three clusters of a seed. Small: directions are poor; large: more chance combinations.
+    is_vertex : the curvature comes from pointing to the beam line: far fewer combinations, but primaries only.
+    min_pt : [GeV/c] at the nominal field; lower finds more of the soft tracks and more chance combinations.
+    slope_back, slope_out : largest |dz/dx| towards the central electrode and towards the pads.
+    sigma_q2pt : [c/GeV] width of the prior on q/pt of rounds without vertex.
+    """
+
+    row_first: int = 151
+    row_step: int = 8
+    gap: int = 3
+    is_vertex: bool = True
+    min_pt: float = 0.08
+    slope_back: float = 0.4
+    slope_out: float = 2.2
+    sigma_q2pt: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.gap < 1 or self.row_step < 1 or not 2 * self.gap <= self.row_first <= 151:
+            raise ConfigError(f"seeding round: want gap, row_step >= 1 and 2 gap <= row_first <= 151, got {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TpcTrackingParams:
+    """Settings of the TPC tracker.
+
+    Attributes
+    ----------
+    n_sigma, max_window : search windows, in standard deviations and at most [cm]. Narrow loses hits at kinks and of
+        soft tracks, wide takes neighbours.
+    chi2_new, chi2_drop : largest chi2 (2 degrees of freedom) of a cluster that is added, and of one that stays.
+    chi2_fit : the same in the final fit.
+    max_misses : rows without a cluster after which a track ends. Low breaks tracks at dead zones, high lets them run on
+        into others.
+    max_snp : largest |sin phi| in a sector's frame; beyond, a track along the rows has poor y.
+    min_clusters, min_density : a track's clusters, and clusters per row between its first and last.
+    is_absolute : z is the true one (triggered data); otherwise it floats, as in continuous readout.
+    merge_... : see `o2dask.reco.tpc.merging`.
+    """
+
+    n_sigma: float = 4.0
+    max_window: float = 3.0
+    chi2_new: float = 16.0
+    chi2_drop: float = 25.0
+    chi2_fit: float = 25.0
+    max_misses: int = 10
+    max_snp: float = 0.96
+    min_clusters: int = 20
+    min_density: float = 0.5
+    is_absolute: bool = False
+    errors: ErrorModel = field(default_factory=ErrorModel)
+    gas: GasModel = field(default_factory=GasModel)
+    rounds: tuple[SeedRound, ...] = (
+        SeedRound(min_pt=0.2),
+        SeedRound(is_vertex=False, row_first=147, min_pt=0.05, slope_back=2.2),
+    )
+    merge_max_gap: int = 40
+    merge_chi2: float = 40.0
+    dedx_fraction: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_snp < 0.99:
+            raise ConfigError(f"max_snp: want a value in (0, 0.99), got {self.max_snp}")
+        if not 3 <= self.min_clusters <= 152:
+            raise ConfigError(f"min_clusters: want 3 to 152, got {self.min_clusters}")
+        if not 0 < self.dedx_fraction <= 1:
+            raise ConfigError(f"dedx_fraction: want a value in (0, 1], got {self.dedx_fraction}")
+        if not self.rounds:
+            raise ConfigError("rounds: want at least one round of seeding, got none")
+
+
+def reference_params() -> TpcTrackingParams:
+    """Return the settings for events of O2's own generator: true z, no material."""
+    return TpcTrackingParams(is_absolute=True, gas=GasModel(is_on=False))
