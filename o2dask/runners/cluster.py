@@ -1,0 +1,254 @@
+"""Where a batch run gets its workers: processes on this machine, its GPUs, or a scheduler that runs elsewhere.
+
+Knows Dask and settings; no timeframe, no sink.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
+
+from o2dask.errors import ConfigError
+from o2dask.runners.settings import BatchSettings, payload_budget
+
+__all__ = ["Backend", "open_backend"]
+
+log = logging.getLogger(__name__)
+
+ALLOWED_FAILURES = 1
+"""Deaths of workers that a task may cause and be tried again. 0, and one unlucky worker costs a timeframe; the default
+of Dask, 3, lets a timeframe that crashes take four workers with it."""
+LOST_AFTER_S = 10.0
+"""A nanny without its worker for longer is thought to have given up and is replaced [s]; a start takes 1 to 4 s."""
+CHECK_EVERY_S = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Backend:
+    """A client, and what its workers offer.
+
+    Attributes
+    ----------
+    client : Client
+        Connected.
+    name : str
+        What the workers are, for the report.
+    n_workers : int
+        Tasks that can run at once.
+    budget : int
+        What timeframes in flight may take together [bytes].
+    worker_limit : int
+        What one worker may take before its nanny kills it [bytes]; 0: no limit.
+    without : frozenset of str
+        Resources that tasks may ask for and that are not there, to be left out.
+    cluster : LocalCluster, optional
+        Ours, to be supervised; None for an external scheduler.
+    notices : list of str
+        What the user should know.
+    """
+
+    client: Client
+    name: str
+    n_workers: int
+    budget: int
+    worker_limit: int = 0
+    without: frozenset[str] = frozenset()
+    cluster: Any = None
+    patience_s: float = 120.0
+    notices: list[str] = field(default_factory=list)
+    _checked: float = 0.0
+    _alone_since: float = 0.0
+    _missing: dict[Any, float] = field(default_factory=dict)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the scheduler is there."""
+        return self.client.status == "running"
+
+    @property
+    def address(self) -> str:
+        """Address of the scheduler."""
+        return self.client.scheduler.address if self.client.scheduler else "(closed)"
+
+    def supervise(self) -> str:
+        """Replace what died for good; return why the run cannot go on, or "". Cheap: looks once a second only.
+
+        A nanny restarts its worker by itself, but gives up when the worker dies while it starts (3 of 6 crash runs).
+        """
+        now = time.monotonic()
+        if now - self._checked < CHECK_EVERY_S:
+            return ""
+        self._checked = now
+        if self.cluster is not None:
+            self._replace_lost(now)
+        if self._n_alive():
+            self._alone_since = now
+        elif self._alone_since and now - self._alone_since > self.patience_s:
+            return f"no worker at {self.address} for {self.patience_s:.0f} s; start workers, then go on with --resume"
+        return ""
+
+    def _n_alive(self) -> int:
+        if self.cluster is not None:
+            return len(self.cluster.scheduler_info["workers"])
+        try:
+            return len(self.client.nthreads())
+        except (OSError, ValueError):  # the scheduler is going; the futures tell
+            return 1
+
+    def _replace_lost(self, now: float) -> None:
+        alive = {worker["name"] for worker in self.cluster.scheduler_info["workers"].values()}
+        for name in alive & set(self._missing):
+            del self._missing[name]
+            self.notices.append(f"worker {name} died and was replaced")
+        lost = [n for n in self.cluster.worker_spec if n not in alive]
+        given_up = [n for n in lost if now - self._missing.setdefault(n, now) > LOST_AFTER_S]
+        if given_up:
+            self.cluster.sync(self.cluster.scale_down, given_up)
+            for name in given_up:
+                del self._missing[name]
+            self.notices.append(f"worker {', '.join(map(str, given_up))} did not come back; starting another")
+        if given_up or len(self.cluster.workers) < self.n_workers:
+            self.cluster.scale(self.n_workers)
+
+
+@contextmanager
+def open_backend(settings: BatchSettings, wanted: frozenset[str]) -> Iterator[Backend]:
+    """Give the workers that `settings` ask for; they go when the block ends, those of an external scheduler stay.
+
+    Parameters
+    ----------
+    settings : BatchSettings
+        Which workers.
+    wanted : frozenset of str
+        Resources that some task of the run asks for.
+
+    Raises
+    ------
+    ConfigError
+        If the scheduler does not answer, has no workers or not the resources, or if the memory cannot do.
+    """
+    with ExitStack() as stack:
+        if settings.scheduler:
+            backend = _connect(settings, wanted, stack)
+        else:
+            backend = _start(settings, wanted, stack)
+        yield backend
+
+
+def _start(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) -> Backend:
+    n = settings.workers or CPU_COUNT
+    memory = settings.memory_bytes or int(0.8 * MEMORY_LIMIT)
+    payload_budget(memory, n)
+    stack.enter_context(dask.config.set(_worker_config(n, settings)))
+    notices: list[str] = []
+    cluster, name = None, ""
+    if settings.gpu or (settings.gpu is None and "GPU" in wanted):
+        cluster, note = _start_gpu(settings, memory)
+        notices.append(note)
+        name = "LocalCUDACluster"
+    if cluster is None:
+        other = dict.fromkeys(wanted - {"GPU"}, 1e9)
+        cluster, name = _start_cpu(settings, n, memory // n, other), "LocalCluster"
+    stack.enter_context(closing(cluster))
+    n = len(cluster.worker_spec)
+    client = stack.enter_context(closing(Client(cluster, set_as_default=False)))
+    client.wait_for_workers(n, timeout=120)
+    return Backend(
+        client=client,
+        name=name,
+        n_workers=n,
+        budget=payload_budget(memory, n),
+        worker_limit=memory // n,
+        without=wanted & {"GPU"} if name == "LocalCluster" else frozenset(),
+        cluster=cluster,
+        patience_s=settings.patience_s,
+        notices=notices,
+    )
+
+
+def _start_cpu(settings: BatchSettings, n: int, limit: int, resources: dict[str, float]) -> LocalCluster:
+    # On this machine a resource that is no device is a label: it must not keep tasks waiting.
+    more = {"resources": resources} if resources else {}
+    return LocalCluster(n_workers=n, threads_per_worker=1, memory_limit=limit, **_common(settings), **more)
+
+
+def _start_gpu(settings: BatchSettings, memory: int) -> tuple[Any, str]:
+    """Return a cluster of one worker per GPU, or None, and what to tell the user."""
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError:
+        return None, "GPUs are not used: dask-cuda is not installed (pip install 'o2dask[gpu]'); running on CPUs"
+    try:
+        cluster = LocalCUDACluster(threads_per_worker=1, resources={"GPU": 1}, **_common(settings))
+    except Exception as error:  # noqa: BLE001 - NVML, driver and CUDA have each their own, none importable without a GPU
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return None, f"GPUs are not used: {type(error).__name__}: {reason}; running on CPUs"
+    return cluster, f"running on {len(cluster.worker_spec)} GPUs"
+
+
+def _common(settings: BatchSettings) -> dict[str, Any]:
+    return {
+        "processes": True,
+        "dashboard_address": None if settings.dashboard is None else f"127.0.0.1:{settings.dashboard}",
+        "worker_dashboard_address": None,
+        "silence_logs": logging.CRITICAL,  # what fails is in the report, with more than Dask knows
+        "host": "127.0.0.1",
+    } | ({"local_directory": settings.scratch} if settings.scratch else {})
+
+
+def _worker_config(n: int, settings: BatchSettings) -> dict[str, Any]:
+    """Return what must be set before workers start, and stay set as long as they may be restarted."""
+    threads = max(1, CPU_COUNT // n)
+    own = {"NUMBA_NUM_THREADS": threads, "MALLOC_ARENA_MAX": 2}
+    return {
+        "distributed.nanny.pre-spawn-environ": dask.config.get("distributed.nanny.pre-spawn-environ", {}) | own,
+        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+        "distributed.deploy.lost-worker-timeout": f"{LOST_AFTER_S:.0f}s",
+        "optimization.fuse.delayed": False,
+    }
+
+
+def _connect(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) -> Backend:
+    where, limit = settings.scheduler, settings.connect_timeout_s
+    try:
+        client = Client(where, timeout=limit, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"no scheduler at {where}: {reason}; start one (dask scheduler) or leave out --scheduler"
+        ) from None
+    stack.enter_context(closing(client))
+    try:
+        client.wait_for_workers(1, timeout=limit)
+    except TimeoutError:
+        raise ConfigError(f"scheduler {where} has no workers; start some: dask worker {where} --nthreads 1") from None
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    offered = {name for worker in workers for name in worker["resources"]}
+    if lacking := wanted - offered - {"GPU"}:
+        raise ConfigError(
+            f"no worker at {where} has the resource {', '.join(sorted(lacking))}; "
+            f'start one: dask worker {where} --resources "{sorted(lacking)[0]}=1"'
+        )
+    slots = sum(worker["nthreads"] for worker in workers)
+    limits = [worker["memory_limit"] or 0 for worker in workers]
+    memory = settings.memory_bytes or (sum(limits) if all(limits) else int(0.8 * MEMORY_LIMIT))
+    notices = []
+    if "GPU" in wanted - offered:
+        notices.append(f"no worker at {where} has the resource GPU; running on CPUs")
+    return Backend(
+        client=client,
+        name=where,
+        n_workers=slots,
+        budget=payload_budget(memory, len(workers)),
+        worker_limit=min(limits, default=0),
+        without=(wanted - offered) & {"GPU"},
+        patience_s=settings.patience_s,
+        notices=notices,
+    )

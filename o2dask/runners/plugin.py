@@ -1,0 +1,106 @@
+"""What lives on a worker: the topology and the sink of a run, sent once, and the state built from them, kept.
+
+Tasks of the graph hold names only and look these up here, so that nothing large is in a graph. A worker that was
+restarted gets the plugin before its first task and builds its state anew.
+"""
+
+import ctypes
+import hashlib
+import pickle
+import threading
+
+import cloudpickle
+from distributed import Worker, WorkerPlugin, get_worker
+
+from o2dask.context import WorkerState
+from o2dask.errors import ConfigError
+from o2dask.runners.sink import Sink
+from o2dask.workflow.planner import PhysicalTask
+from o2dask.workflow.topology import Topology
+
+__all__ = ["RunPlugin", "find_run", "trim_memory"]
+
+_states: dict[str, threading.local] = {}
+"""State by fingerprint of the topology, apart for each thread: scratch in it serves one timeframe at a time."""
+
+
+class RunPlugin(WorkerPlugin):
+    """One run on one worker.
+
+    Attributes
+    ----------
+    name : str
+        The same for the same topology and sink, so that a resumed run finds its plugin and state again.
+    topology, tasks, sink
+        What to run, and where results go.
+    deadline_s : float, optional
+        Longest time in the processors of one timeframe [s].
+    """
+
+    idempotent = True
+
+    def __init__(
+        self, topology: Topology, tasks: tuple[PhysicalTask, ...], sink: Sink, deadline_s: float | None = None
+    ) -> None:
+        self.topology, self.tasks, self.sink, self.deadline_s = topology, tasks, sink, deadline_s
+        self.kept = frozenset(topology.select(sink.patterns))
+        digest = hashlib.sha256(_pickled(topology, sink, deadline_s)).hexdigest()[:12]
+        self.name = f"o2dask-{topology.fingerprint}-{digest}"
+
+    def setup(self, worker: Worker) -> None:
+        """Make room for the state; it is built when first asked for."""
+        _states.setdefault(self.topology.fingerprint, threading.local())
+
+    def teardown(self, worker: Worker) -> None:
+        """Forget the state, unless another run of this topology uses it."""
+        others = (p for name, p in worker.plugins.items() if isinstance(p, RunPlugin) and name != self.name)
+        if self.topology.fingerprint not in {p.topology.fingerprint for p in others}:
+            _states.pop(self.topology.fingerprint, None)
+        trim_memory()
+
+    @property
+    def state(self) -> WorkerState:
+        """What this thread of this worker keeps between timeframes."""
+        local = _states.setdefault(self.topology.fingerprint, threading.local())
+        if not hasattr(local, "state"):
+            local.state = WorkerState()
+        return local.state
+
+    def task(self, name: str) -> PhysicalTask:
+        """Return the physical task of this name."""
+        return next(task for task in self.tasks if task.name == name)
+
+
+def find_run(name: str) -> RunPlugin:
+    """Return the run called `name` on the worker that this is called on."""
+    worker = get_worker()
+    try:
+        return worker.plugins[name]
+    except KeyError:
+        raise ConfigError(f"worker {worker.address} was not told of run {name}; start the run again") from None
+
+
+def _pickled(*values: object) -> bytes:
+    try:
+        return cloudpickle.dumps(values)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"the workflow or its sink cannot be sent to workers: {error}; keep open files, locks and "
+            "lambdas with such out of algorithms and sinks, or use the inline runner"
+        ) from None
+
+
+def _find_malloc_trim() -> "ctypes._NamedFuncPointer | None":
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):  # not glibc
+        return None
+
+
+_malloc_trim = _find_malloc_trim()
+
+
+def trim_memory() -> None:
+    """Give freed memory back to the system: malloc keeps it, and the worker would seem full."""
+    if _malloc_trim is not None:
+        _malloc_trim(0)

@@ -1,0 +1,137 @@
+"""How many timeframes may be in flight: by count, by memory, and smoothly. Plain arithmetic: no Dask, no clock.
+
+Dask queues no task that asks for resources (distributed#9164), so this is the only throttle there is.
+"""
+
+from collections import deque
+from collections.abc import Hashable
+
+from o2dask.timeframe import TimeframeRef
+
+__all__ = ["MemoryModel", "Pacer", "Window"]
+
+UNKNOWN_BYTES = 256 << 20
+"""First guess for a timeframe of unknown stored size [bytes]: that of 16 MiB expanded 16 times. Too low risks memory in
+the first few timeframes, too high delays the second worker until the first timeframe is done."""
+
+
+class MemoryModel:
+    """Predicts the memory of a timeframe from its stored size, and learns from those that are done.
+
+    Parameters
+    ----------
+    expansion : float
+        First guess: bytes in memory per stored byte.
+    n_recent : int
+        How many measurements count. Their maximum is taken, not their mean: an overrun kills a worker, an
+        overestimate costs a little idle time. Few forget compilation soon; many see the rare large timeframe.
+    """
+
+    def __init__(self, expansion: float, n_recent: int = 16) -> None:
+        self._guess = expansion
+        self._ratios: deque[float] = deque(maxlen=n_recent)
+        self._sizes: deque[int] = deque(maxlen=n_recent)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether any timeframe was measured yet."""
+        return bool(self._sizes)
+
+    def estimate(self, ref: TimeframeRef) -> int:
+        """Return the memory that the timeframe is expected to take [bytes]."""
+        if not ref.n_bytes:
+            return max(self._sizes, default=UNKNOWN_BYTES)
+        return int(ref.n_bytes * max(1.0, max(self._ratios, default=self._guess)))
+
+    def observe(self, ref: TimeframeRef, footprint: int) -> None:
+        """Learn what a timeframe took [bytes]."""
+        self._sizes.append(max(1, footprint))
+        if ref.n_bytes:
+            self._ratios.append(footprint / ref.n_bytes)
+
+
+class Window:
+    """The timeframes in flight and what they are thought to take.
+
+    A timeframe that alone is thought to take more than `max_bytes` runs alone: whether it fits is then for the
+    worker's memory limit to say, and if it does not, it is quarantined like any that kills its worker.
+
+    Parameters
+    ----------
+    max_count : int
+        Most timeframes.
+    max_bytes : int
+        Most memory [bytes].
+    n_workers : int
+        How many may start at once; after that one more may be in flight for each that is done, up to `max_count`, so
+        that workers do not march in step.
+    """
+
+    def __init__(self, max_count: int, max_bytes: int, n_workers: int, model: MemoryModel) -> None:
+        self._max_count, self._max_bytes, self._model = max_count, max_bytes, model
+        self._ramp = min(n_workers, max_count)
+        self._inside: dict[Hashable, TimeframeRef] = {}
+        self.peak_count = 0
+        self.peak_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._inside)
+
+    @property
+    def n_bytes(self) -> int:
+        """What those in flight are thought to take now [bytes]; grows and shrinks with what is learnt."""
+        return sum(self._model.estimate(ref) for ref in self._inside.values())
+
+    def admits(self, ref: TimeframeRef) -> bool:
+        """Return whether one more may come in now."""
+        if not self._inside:
+            return True
+        if len(self._inside) >= min(self._ramp, self._max_count):
+            return False
+        return self.n_bytes + self._model.estimate(ref) <= self._max_bytes
+
+    def enter(self, key: Hashable, ref: TimeframeRef) -> None:
+        """Take a timeframe in."""
+        self._inside[key] = ref
+        self.peak_count = max(self.peak_count, len(self._inside))
+        self.peak_bytes = max(self.peak_bytes, self.n_bytes)
+
+    def leave(self, key: Hashable, footprint: int = 0) -> None:
+        """Let a timeframe out, with what it was measured to take [bytes] if it was."""
+        ref = self._inside.pop(key)
+        if footprint:
+            self._model.observe(ref, footprint)
+        self._ramp = min(self._ramp + 1, self._max_count)
+
+
+class Pacer:
+    """Spaces timeframes out: no two closer than half of what keeps all workers busy, so that bursts are spread.
+
+    With T seconds of work per timeframe and n workers, one is done every T/n on average; half of that still lets the
+    window fill twice as fast as it empties.
+    """
+
+    MAX_PAUSE_S = 2.0
+    """Longest pause [s]: with long timeframes a short spacing is spread enough."""
+
+    def __init__(self, n_workers: int) -> None:
+        self._n_workers = n_workers
+        self._mean_s = 0.0
+        self._last = float("-inf")
+
+    @property
+    def pause_s(self) -> float:
+        """Least time between two timeframes [s]."""
+        return min(0.5 * self._mean_s / self._n_workers, self.MAX_PAUSE_S)
+
+    def holds(self, now: float, n_in_flight: int) -> bool:
+        """Return whether to hold the next timeframe back at time `now` [s]; never while a worker would idle."""
+        return n_in_flight > self._n_workers and now < self._last + self.pause_s
+
+    def started(self, now: float) -> None:
+        """Note that a timeframe started at `now` [s]."""
+        self._last = now
+
+    def done(self, busy_s: float) -> None:
+        """Learn how long workers were busy with a timeframe [s]."""
+        self._mean_s = busy_s if not self._mean_s else 0.8 * self._mean_s + 0.2 * busy_s
