@@ -10,7 +10,7 @@ _LAZY = {
     "AodSink": "o2dask.aod.sink",
     "TableModel": "o2dask.aod.model",
     "aod_info": "o2dask.aod.summary",
-    "convert": "o2dask.aod.convert",
+    "convert": "o2dask.aod.conversion",
     "open_dataframes": "o2dask.aod.reader",
     "table_for": "o2dask.aod.model",
     "tables": "o2dask.aod.model",

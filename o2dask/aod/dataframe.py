@@ -1,212 +1,120 @@
-"""One dataframe in storage: ``<out>/DF_<number>/<tree>.parquet`` and the manifest that says it is whole.
+"""One dataframe to read from, wherever it is stored: its number, its tables, and the columns that are asked for.
 
-Knows folders and atomicity, locally and through fsspec; knows no timeframe source and no runner.
-
-A local dataframe is written aside (``.tmp-DF_<number>-<uuid>``) and renamed into place. Object stores cannot rename, so
-there the manifest is written last, and a dataframe without one does not exist. The manifest is written in both cases,
-which keeps a folder valid when it is copied from one kind of storage to the other. It holds no time and no host:
-the same tables give the same bytes.
+Knows names and shapes; the two kinds of storage are in `parquet_reader` and `root_reader`. A dataframe holds names
+only, no open file: it may be pickled to a worker.
 """
 
-import contextlib
-import errno
-import json
-import os
-import re
-import shutil
-import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from o2dask.aod.parquet import write_table
-from o2dask.columns import Columns
-from o2dask.errors import CommitError, DataError
+from o2dask.aod.model import data_ref, tables
+from o2dask.columns import Column, Columns, Jagged, Schema
+from o2dask.errors import SpecError
 
-__all__ = ["ASIDE", "DF_NAME", "MANIFEST", "Manifest", "Store", "commit_dataframe", "folder_name"]
-
-MANIFEST = "_manifest.json"
-DF_NAME = re.compile(r"^DF_(\d+)$")
-ASIDE = re.compile(r"^\.tmp-DF_(\d+)-[0-9a-f]{32}$")
-_FORMAT = 1
+__all__ = ["DataFrameSource", "schema_of"]
 
 
-def folder_name(number: int) -> str:
-    """Return the name of the folder of a dataframe, as in AO2D.root."""
-    return f"DF_{number}"
+class DataFrameSource(ABC):
+    """A dataframe in storage.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What a committed dataframe holds: its number, rows and bytes of each tree, and where it comes from.
-
-    `origin` is free: the identity of the timeframe for the sink, the file it was converted from for the converter.
+    Attributes
+    ----------
+    number : int
+        Number of the folder ``DF_<number>``: ``(run << 32) + first_orbit``.
+    url : str
+        File or folder that it is in.
+    tables : tuple of str
+        Names of its trees, in the order of the storage.
+    metadata : mapping of str to str
+        What AO2D.root calls metaData (DataType, Run, RecoPassName, ...); empty if the storage has none.
+    parent : str
+        File that holds the tables which this derived dataframe refers to; "" if it stands alone.
+    origin : mapping
+        What is known of where it comes from (run, tf_counter, first_orbit, n_orbits if o2dask made it).
     """
 
     number: int
-    rows: Mapping[str, int] = field(hash=False)
-    n_bytes: Mapping[str, int] = field(hash=False)
-    origin: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    url: str
+    tables: tuple[str, ...]
 
-    def to_bytes(self) -> bytes:
-        """Return it as JSON text, the same bytes for the same content."""
-        content = {
-            "format": _FORMAT,
-            "number": self.number,
-            "origin": dict(self.origin),
-            "tables": {tree: {"rows": n, "bytes": self.n_bytes[tree]} for tree, n in self.rows.items()},
-        }
-        return (json.dumps(content, indent=1) + "\n").encode()
+    @property
+    def run(self) -> int:
+        """Run number, as coded in the number."""
+        return self.number >> 32
 
-    @classmethod
-    def from_bytes(cls, content: bytes, where: str) -> "Manifest":
-        """Return the manifest written by `to_bytes`, or raise DataError naming `where`."""
-        try:
-            values = json.loads(content)
-            made = values["tables"]
-            return cls(
-                number=int(values["number"]),
-                rows={str(tree): int(entry["rows"]) for tree, entry in made.items()},
-                n_bytes={str(tree): int(entry["bytes"]) for tree, entry in made.items()},
-                origin=dict(values["origin"]),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{where}: damaged manifest ({type(error).__name__}: {error})") from None
+    @property
+    def first_orbit(self) -> int:
+        """First orbit of the timeframe, as coded in the number."""
+        return self.number & 0xFFFFFFFF
 
+    @property
+    @abstractmethod
+    def metadata(self) -> Mapping[str, str]: ...
 
-class Store:
-    """A folder of dataframes, local or behind an fsspec URL; holds the name only, so it travels to workers.
+    @property
+    @abstractmethod
+    def parent(self) -> str: ...
 
-    Parameters
-    ----------
-    url : str or path
-        ``aod``, ``/data/aod``, ``s3://bucket/aod``, ``memory://aod``.
-    """
+    @property
+    @abstractmethod
+    def origin(self) -> Mapping[str, Any]: ...
 
-    def __init__(self, url: "str | os.PathLike[str]") -> None:
-        import fsspec
-        from fsspec.implementations.local import LocalFileSystem
+    @abstractmethod
+    def n_rows(self, tree: str) -> int:
+        """Return the number of rows of a table."""
 
-        self.url = os.fspath(url).rstrip("/") or "/"
-        self.fs, self.path = fsspec.core.url_to_fs(self.url)
-        self.is_local = isinstance(self.fs, LocalFileSystem)
+    @abstractmethod
+    def n_bytes(self, tree: str) -> int:
+        """Return the stored size of a table [bytes]."""
 
-    def join(self, *parts: str) -> str:
-        """Return the path of an entry below the folder, as the file system spells it."""
-        return "/".join((self.path.rstrip("/"), *parts))
+    @abstractmethod
+    def schema(self, tree: str) -> Schema:
+        """Return the stored columns of a table; units and texts of tables in the data model are filled in."""
 
-    def names(self) -> list[str]:
-        """Return the names of all entries, sorted; none if the folder is not there."""
-        self.fs.invalidate_cache()
-        try:
-            return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in self.fs.ls(self.path, detail=False))
-        except FileNotFoundError:
-            return []
+    @abstractmethod
+    def table(self, tree: str, columns: Iterable[str] | None = None) -> Columns:
+        """Return a table, or the named columns of it; only their bytes are read.
 
-    def numbers(self) -> list[int]:
-        """Return the numbers of the committed dataframes, ascending."""
-        numbers = [int(match[1]) for name in self.names() if (match := DF_NAME.match(name))]
-        return sorted(number for number in numbers if self.is_local or self.has(number))
+        Raises
+        ------
+        KeyError
+            If the dataframe has no such table, or the table no such column.
+        DataError
+            If the storage is damaged.
+        """
 
-    def has(self, number: int) -> bool:
-        """Return whether the dataframe is committed."""
-        path = self.join(folder_name(number), MANIFEST)
-        return Path(path).exists() if self.is_local else bool(self.fs.exists(path))
+    def columns(self, tree: str) -> dict[str, Column]:
+        """Return the stored columns of a table by name: dtype, row shape, unit, text."""
+        return {column.name: column for column in self.schema(tree).columns}
 
-    def manifest(self, number: int) -> Manifest:
-        """Return the manifest of a committed dataframe."""
-        path = self.join(folder_name(number), MANIFEST)
-        try:
-            return Manifest.from_bytes(self.fs.cat_file(path), path)
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file; the dataframe was not committed") from None
+    def read(self, tree: str, columns: Iterable[str] | None = None) -> "dict[str, Any | Jagged]":
+        """Return the arrays of a table by column name; only the named columns are read."""
+        return dict(self.table(tree, columns))
+
+    def check_has(self, tree: str) -> None:
+        """Raise KeyError unless the dataframe has the table."""
+        if tree not in self.tables:
+            raise KeyError(f"{self} has no table {tree!r}; it has {', '.join(self.tables) or 'none'}")
+
+    def __str__(self) -> str:
+        return f"{self.url}:DF_{self.number}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}: {len(self.tables)} tables>"
 
 
-def commit_dataframe(
-    store: Store, number: int, dataframe: Mapping[str, Columns], origin: Mapping[str, Any]
-) -> Manifest:
-    """Write the tables of a dataframe (by tree name) as a whole or not at all; leave it if it is already there.
-
-    Raises
-    ------
-    CommitError
-        If the storage refuses; what was written aside is removed and nothing committed is touched.
-    """
-    if store.has(number):
-        return store.manifest(number)
+def schema_of(tree: str, columns: Iterable[Column]) -> Schema:
+    """Return the schema of a stored tree; columns that the data model knows get their unit and text from it."""
+    model = tables().get(tree)
+    known = {c.name: c.column for c in model.columns} if model else {}
+    made = []
+    for column in columns:
+        told = known.get(column.name)
+        made.append(replace(column, unit=column.unit or told.unit, text=column.text or told.text) if told else column)
     try:
-        if store.is_local:
-            return _commit_by_rename(store, number, dataframe, origin)
-        return _commit_by_manifest(store, number, dataframe, origin)
-    except OSError as error:
-        raise CommitError(f"{store.join(folder_name(number))}: cannot be written: {reason_of(error)}") from error
-
-
-def reason_of(error: OSError) -> str:
-    """Return why the storage refused, and what to do, in a few words."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "disk full; free some space, then run again with --resume"
-    if error.errno == errno.EFBIG:
-        return "the file would exceed the allowed size (ulimit -f); raise it, then run again with --resume"
-    return (error.strerror or str(error)).splitlines()[0]
-
-
-def _commit_by_rename(
-    store: Store, number: int, dataframe: Mapping[str, Columns], origin: Mapping[str, Any]
-) -> Manifest:
-    aside = Path(store.join(f".tmp-{folder_name(number)}-{uuid.uuid4().hex}"))
-    final = Path(store.join(folder_name(number)))
-    try:
-        aside.mkdir(parents=True)
-        n_bytes = {}
-        for tree, columns in dataframe.items():
-            path = aside / f"{tree}.parquet"
-            write_table(path, columns)
-            n_bytes[tree] = path.stat().st_size
-        manifest = _manifest(number, dataframe, n_bytes, origin)
-        (aside / MANIFEST).write_bytes(manifest.to_bytes())
-        for path in (*aside.iterdir(), aside):
-            _sync(path)
-        aside.rename(final)
-        _sync(final.parent)
-    except OSError:
-        if store.has(number):  # another worker was faster: its bytes are the same
-            return store.manifest(number)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return manifest
-
-
-def _commit_by_manifest(
-    store: Store, number: int, dataframe: Mapping[str, Columns], origin: Mapping[str, Any]
-) -> Manifest:
-    folder = folder_name(number)
-    with contextlib.suppress(FileExistsError):
-        store.fs.makedirs(store.join(folder), exist_ok=True)
-    n_bytes = {}
-    for tree, columns in dataframe.items():
-        path = store.join(folder, f"{tree}.parquet")
-        with store.fs.open(path, "wb") as file:
-            write_table(file, columns)
-        n_bytes[tree] = int(store.fs.size(path))
-    manifest = _manifest(number, dataframe, n_bytes, origin)
-    store.fs.pipe_file(store.join(folder, MANIFEST), manifest.to_bytes())
-    return manifest
-
-
-def _manifest(
-    number: int, dataframe: Mapping[str, Columns], n_bytes: Mapping[str, int], origin: Mapping[str, Any]
-) -> Manifest:
-    rows = {tree: columns.n_rows for tree, columns in dataframe.items()}
-    return Manifest(number=number, rows=rows, n_bytes=n_bytes, origin=origin)
-
-
-def _sync(path: Path) -> None:
-    """Ask the disk to keep the file or folder through a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        ref = data_ref(tree)
+        return Schema(f"{ref.origin}/{ref.description}", tuple(made), ref.subspec)
+    except SpecError:  # a derived table whose name no data address can hold
+        return Schema(tree, tuple(made))

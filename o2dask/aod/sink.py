@@ -1,6 +1,6 @@
 """The sink of AOD tables: every timeframe becomes a dataframe of Parquet files, committed as a whole and once.
 
-Knows timeframes, addresses and the settings of a run; how bytes reach the storage is in `dataframe`.
+Knows timeframes, addresses and the settings of a run; how bytes reach the storage is in `store`.
 """
 
 import json
@@ -15,21 +15,29 @@ from pathlib import Path
 from typing import Any
 
 from o2dask import __version__
-from o2dask.aod.dataframe import ASIDE, DF_NAME, Manifest, Store, commit_dataframe, folder_name, reason_of
 from o2dask.aod.model import tree_name
 from o2dask.aod.relations import check_relations
+from o2dask.aod.store import (
+    ASIDE,
+    CONFIG,
+    DF_NAME,
+    Manifest,
+    Store,
+    commit_dataframe,
+    folder_name,
+    reason_of,
+    write_small,
+)
 from o2dask.columns import Columns
 from o2dask.errors import ConfigError
 from o2dask.runners.sink import Receipt
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
 
-__all__ = ["CONFIG", "AodSink"]
+__all__ = ["AodSink"]
 
 log = logging.getLogger(__name__)
 
-CONFIG = "_o2dask.json"
-"""Beside the dataframes: the configuration they were made with, and what AO2D.root calls metaData."""
 _STALE_S = 3600.0
 
 
@@ -83,7 +91,7 @@ class AodSink:
             raise ConfigError(f"{self.out}: holds dataframes but no {CONFIG}, so they are not ours: give another --out")
         try:
             store.fs.makedirs(store.path, exist_ok=True)
-            _write_small(store, CONFIG, self._content())
+            write_small(store, CONFIG, self._content())
         except OSError as error:
             raise ConfigError(f"{self.out}: cannot be made: {reason_of(error)}; give another --out") from error
 
@@ -151,20 +159,6 @@ def _config(store: Store) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: want a JSON object, got {type(content).__name__}; give another --out")
     return content
-
-
-def _write_small(store: Store, name: str, content: Mapping[str, Any]) -> None:
-    """Write a small JSON file as a whole: a reader sees all of it or none."""
-    text = (json.dumps(content, indent=1) + "\n").encode()
-    if not store.is_local:
-        store.fs.pipe_file(store.join(name), text)
-        return
-    aside = Path(store.join(f".{name}-{os.getpid()}"))
-    try:
-        aside.write_bytes(text)
-        aside.replace(store.join(name))
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _identity(ref: TimeframeRef) -> dict[str, int]:
