@@ -57,8 +57,8 @@ def _run(script: Path, small: bool) -> tuple[str, bool]:
         return "", False
     about = (ast.get_docstring(ast.parse(script.read_text())) or "").split("\n\n")[0].replace("\n", " ")
     lines = "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
-    text = f"## {script.stem}\n\n{about}\n\n    python benchmarks/{script.name}\n\n{_machine()}\n\n```text\n{lines}\n```\n\n"
-    return text, True
+    head = f"## {script.stem}\n\n{about}\n\n    python benchmarks/{script.name}\n\n{_machine()}"
+    return f"{head}\n\n```text\n{lines}\n```\n\n", True
 
 
 def _machine() -> str:
