@@ -1,0 +1,295 @@
+"""Frames: what holds tables. `Dataframe` is one timeframe's tables, `Dataframes` many of them end to end.
+
+Knows which tables there are under which names and keeps the columns once read; how they are stored is the business of
+`o2dask.aod`. Index columns of `Dataframes` count the rows of all dataframes before.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from o2dask.analysis import naming
+from o2dask.analysis.errors import UnknownColumnError, UnknownNameError, close_to
+from o2dask.analysis.getters import getters_of
+from o2dask.analysis.groups import Group, aligned_stems, label_of
+from o2dask.analysis.table import Table
+from o2dask.columns import Jagged
+from o2dask.errors import DataError
+
+__all__ = ["Dataframe", "Dataframes", "Frame"]
+
+
+class Frame(ABC):
+    """Tables under O2's names: ``frame.tracks``, ``frame.collisions``, ``frame["O2track_iu"]["fX"]``."""
+
+    label: str
+
+    def __init__(self) -> None:
+        self._cache: dict[Hashable, Any] = {}
+
+    @property
+    @abstractmethod
+    def tables(self) -> tuple[str, ...]:
+        """The stored trees."""
+
+    @abstractmethod
+    def n_rows(self, tree: str) -> int:
+        """Return the number of rows of a tree."""
+
+    @abstractmethod
+    def n_bytes(self, tree: str) -> int:
+        """Return the size of a tree in storage [bytes]."""
+
+    @abstractmethod
+    def columns(self, tree: str) -> tuple[str, ...]:
+        """Return the names of the stored columns of a tree, in file order."""
+
+    @abstractmethod
+    def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
+        """Return stored columns, numpy or `Jagged`."""
+
+    @abstractmethod
+    def _misaligned(self, tree: str, head: str) -> str:
+        """Return why a tree cannot be joined to its head, "" if it can."""
+
+    def load(self, tree: str, names: list[str]) -> list[Any]:
+        """Return stored columns, read on first use, all those still missing at once; jagged ones as awkward arrays."""
+        if missing := [name for name in names if (tree, name) not in self._cache]:
+            for name, column in self._read(tree, missing).items():
+                self._cache[tree, name] = _as_array(column)
+        return [self._cache[tree, name] for name in names]
+
+    def cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what `make` gave the first time it was asked for `key`."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    @cached_property
+    def _groups(self) -> dict[str, Group]:
+        """All tables by name: the newest version of each under its plain name, older ones with theirs (`_000`)."""
+        newest: dict[str, str] = {}
+        for tree in sorted(self.tables, key=naming.version):
+            newest[naming.stem(tree)] = tree
+        groups = {}
+        for tree in self.tables:
+            stem, name = naming.stem(tree), label_of(tree)
+            if newest[stem] != tree:
+                name = f"{name}_{naming.version(tree):03d}"
+                groups[name] = Group(self, name, (tree,))
+                continue
+            partners = [newest[s] for s in newest if s in aligned_stems(stem)]
+            absent = {p: reason for p in partners if (reason := self._misaligned(p, tree))}
+            trees = (tree, *(p for p in partners if p not in absent))
+            groups[name] = Group(self, name, trees, absent)
+        if "tracks" not in groups and "tracksIU" in groups:  # O2's Tracks are made from these by propagation
+            groups["tracks"] = Group(self, "tracks", groups["tracksIU"].trees, groups["tracksIU"].absent)
+        return groups
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """Names of the tables."""
+        return tuple(self._groups)
+
+    def group(self, name: str) -> Group:
+        """Return a table's description by its name."""
+        return self._groups[name]
+
+    def resolve(self, name: str) -> str | None:
+        """Return which table is meant by a name in any spelling (mcparticles, McParticles, O2mcparticle_001)."""
+        if name in self._groups:
+            return name
+        folded = naming.fold(name)
+        spelled = {naming.fold(known): known for known in self._groups}
+        stems = {naming.fold(naming.stem(g.trees[0])): known for known, g in reversed(self._groups.items())}
+        plain = folded.removesuffix("s")
+        return next((where[word] for word in (folded, plain) for where in (spelled, stems) if word in where), None)
+
+    def resolve_target(self, target: str) -> str | None:
+        """Return which table an index to a tree (O2collision_001) or label (UDCollisions) means."""
+        stem = naming.stem(target)
+        return self.resolve("tracks" if stem == "track_iu" else stem)
+
+    def __getattr__(self, name: str) -> Table:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        found = self.resolve(name)
+        if found is None:
+            hint = close_to(name, self._groups)
+            raise UnknownNameError(f"{self.label} has no table {name!r}; {hint}")
+        group = self._groups[found]
+        return Table(group, group.rows)
+
+    def __getitem__(self, tree: str) -> Table:
+        """Return one stored tree alone, by its name in the file."""
+        if tree not in self.tables:
+            raise UnknownColumnError(f"{self.label} stores no {tree!r}; {close_to(tree, self.tables)}")
+        name = next((n for n, g in self._groups.items() if g.trees[0] == tree), tree)
+        group = Group(self, name, (tree,))
+        return Table(group, group.rows)
+
+    def join(self, *trees: str) -> Table:
+        """Return trees that share the row number as one table, for derived tables that the model does not know."""
+        for tree in trees:
+            self[tree]
+            if reason := self._misaligned(tree, trees[0]):
+                raise DataError(f"{self.label}: cannot join {', '.join(trees)}: {reason}")
+        group = Group(self, self[trees[0]]._group.name, trees)
+        return Table(group, group.rows)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._groups})
+
+    def __repr__(self) -> str:
+        from o2dask.analysis.show import frame_text
+
+        return frame_text(self)
+
+    def _repr_html_(self) -> str:
+        from o2dask.analysis.show import frame_html
+
+        return frame_html(self)
+
+
+class Dataframe(Frame):
+    """The tables of one timeframe.
+
+    Parameters
+    ----------
+    stored : o2dask.aod.reader.StoredDataframe
+        Where they are: `tables`, `n_rows`, `columns` and `read` of one dataframe.
+    """
+
+    def __init__(self, stored: Any) -> None:
+        super().__init__()
+        self.stored = stored
+        self.label = f"DF_{stored.number}"
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The stored trees."""
+        return tuple(self.stored.tables)
+
+    def n_rows(self, tree: str) -> int:
+        """Return the number of rows of a tree."""
+        return self.stored.n_rows(tree)
+
+    def n_bytes(self, tree: str) -> int:
+        """Return the size of a tree in storage [bytes]."""
+        return self.stored.n_bytes(tree)
+
+    def columns(self, tree: str) -> tuple[str, ...]:
+        """Return the names of the stored columns of a tree, in file order."""
+        return self.cached(("columns", tree), lambda: tuple(self.stored.columns(tree)))
+
+    def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
+        return self.stored.read(tree, columns=names)
+
+    def _misaligned(self, tree: str, head: str) -> str:
+        return _difference(self, tree, self.n_rows(tree), head, self.n_rows(head))
+
+
+class Dataframes(Frame):
+    """The tables of many timeframes, one after the other; nothing is read before it is used.
+
+    Index columns are shifted so that they count the rows of all dataframes. A table may be missing in dataframes where
+    those it is joined to are missing or empty as well.
+    """
+
+    def __init__(self, frames: Sequence[Dataframe]) -> None:
+        super().__init__()
+        self.frames = tuple(frames)
+        self.label = f"{len(self.frames)} dataframes"
+
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """The trees stored in any dataframe."""
+        return tuple(dict.fromkeys(tree for frame in self.frames for tree in frame.tables))
+
+    def n_rows(self, tree: str) -> int:
+        """Return the number of rows of a tree in all dataframes."""
+        return sum(self._counts(tree))
+
+    def n_bytes(self, tree: str) -> int:
+        """Return the size of a tree in storage [bytes], in all dataframes."""
+        return sum(f.n_bytes(tree) for f in self.frames if tree in f.tables)
+
+    def _counts(self, tree: str) -> list[int]:
+        return self.cached(("counts", tree), lambda: [f.n_rows(tree) if tree in f.tables else 0 for f in self.frames])
+
+    def columns(self, tree: str) -> tuple[str, ...]:
+        """Return the columns of a tree that every dataframe with rows in it stores, in file order."""
+        return self.cached(("columns", tree), lambda: self._common_columns(tree))
+
+    def _common_columns(self, tree: str) -> tuple[str, ...]:
+        holders = [f for f in self.frames if tree in f.tables]
+        holders = [f for f in holders if f.n_rows(tree)] or holders[:1]
+        common = dict.fromkeys(holders[0].columns(tree))
+        return tuple(name for name in common if all(name in f.columns(tree) for f in holders[1:]))
+
+    def _misaligned(self, tree: str, head: str) -> str:
+        for frame, n, n_head in zip(self.frames, self._counts(tree), self._counts(head), strict=True):
+            if n != n_head:
+                return _difference(frame, tree, n, head, n_head)
+        return ""
+
+    def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
+        filled = [i for i, n in enumerate(self._counts(tree)) if n]
+        if not filled:
+            holder = next(f for f in self.frames if tree in f.tables)
+            return holder._read(tree, names)
+        read = [self.frames[i]._read(tree, names) for i in filled]
+        return {name: self._concatenated(tree, name, filled, [part[name] for part in read]) for name in names}
+
+    def _concatenated(self, tree: str, name: str, filled: list[int], parts: list[Any]) -> Any:
+        shifts = self._shifts(tree, name)
+        if shifts is not None:
+            parts = [_shifted(part, int(shifts[i])) for i, part in zip(filled, parts, strict=True)]
+        if isinstance(parts[0], Jagged):
+            return _joined_lists(parts)
+        return np.concatenate(parts)
+
+    def _shifts(self, tree: str, name: str) -> np.ndarray | None:
+        """Return the rows of the target in the dataframes before each one; None for columns that are no index.
+
+        An index to a table that no dataframe stores stays as it is in the file: its rows cannot be counted.
+        """
+        getters = getters_of(tree, self.columns(tree)).values()
+        getter = next((g for g in getters if g.kind == "follow" and g.column == name), None)
+        if getter is None:
+            return None
+        target = self.resolve_target(getter.target) if getter.target else None
+        if getter.target and target is None:
+            return None
+        counts = self._counts(self.group(target).trees[0] if target else tree)
+        return np.concatenate([[0], np.cumsum(counts)[:-1]])
+
+
+def _difference(frame: Dataframe, tree: str, n: int, head: str, n_head: int) -> str:
+    if n == n_head:
+        return ""
+    return f"{tree} in {frame.label} has {n} rows, {head} has {n_head}; they share the row number"
+
+
+def _as_array(column: Any) -> Any:
+    if not isinstance(column, Jagged):
+        return column
+    import awkward as ak
+
+    offsets = ak.index.Index64(column.offsets.astype(np.int64))
+    return ak.Array(ak.contents.ListOffsetArray(offsets, ak.contents.NumpyArray(column.content)))
+
+
+def _shifted(ids: Any, shift: int) -> Any:
+    if isinstance(ids, Jagged):
+        return ids._replace(content=_shifted(ids.content, shift))
+    return np.where(ids >= 0, ids + ids.dtype.type(shift), ids)
+
+
+def _joined_lists(parts: list[Jagged]) -> Jagged:
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    return Jagged(offsets, np.concatenate([part.content for part in parts]))

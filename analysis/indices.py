@@ -1,0 +1,174 @@
+"""Rows of tables: selecting, following and grouping them, as arithmetic on arrays of row numbers.
+
+Knows numpy and awkward layouts; knows no table. Rows are a slice where they are neighbours, so that columns are views,
+and an int64 array elsewhere. Structure above the rows is a tuple of levels from the outside in: `ListLevel` for one
+list per element, `OptionLevel` for elements that may be missing.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from o2dask.analysis.errors import RowError
+
+__all__ = [
+    "Grouping",
+    "ListLevel",
+    "OptionLevel",
+    "Rows",
+    "expand",
+    "group",
+    "n_of",
+    "pick",
+    "split",
+    "to_array",
+    "wrap",
+]
+
+Rows = slice | np.ndarray
+
+
+class ListLevel(NamedTuple):
+    """Element i is the list of the next level's elements ``offsets[i]:offsets[i + 1]``; (n + 1,) int64 from 0."""
+
+    offsets: np.ndarray
+
+
+class OptionLevel(NamedTuple):
+    """Element i is the next level's element ``index[i]``, or nothing where that is -1; (n,) int64."""
+
+    index: np.ndarray
+
+
+Level = ListLevel | OptionLevel
+
+
+def n_of(rows: Rows) -> int:
+    """Return how many rows there are."""
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
+
+def to_array(rows: Rows) -> np.ndarray:
+    """Return the rows as an array of int64."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
+def pick(rows: Rows, item: Any) -> Rows:
+    """Return the rows chosen by a slice, a mask of one bool per row, or an array of positions (negative from the end).
+
+    Raises
+    ------
+    RowError
+        If the mask has another length, a position is out of range, or the item is none of these.
+    """
+    n = n_of(rows)
+    if isinstance(item, slice):
+        steps = range(n)[item]
+        if isinstance(rows, slice) and steps.step == 1:
+            return slice(rows.start + steps.start, rows.start + max(steps.start, steps.stop))
+        positions = np.arange(steps.start, steps.stop, steps.step)
+    else:
+        positions = _positions(item, n)
+    return positions + rows.start if isinstance(rows, slice) else rows[positions]
+
+
+def _positions(item: Any, n: int) -> np.ndarray:
+    item = np.asarray(item)
+    if item.size == 0 and item.ndim == 1 and item.dtype != bool:
+        return np.zeros(0, np.int64)
+    if item.ndim != 1 or item.dtype.kind not in "biu":
+        raise RowError(f"selection: want a mask or row numbers, got {item.dtype} of shape {item.shape}")
+    if item.dtype.kind == "b":
+        if len(item) != n:
+            raise RowError(f"mask: want one bool per row, {n}, got {len(item)}")
+        return np.flatnonzero(item)
+    item = item.astype(np.int64)
+    if item.min() < -n or item.max() >= n:
+        raise RowError(f"row numbers {item.min()} to {item.max()}: the table has {n} rows")
+    return np.where(item < 0, item + n, item)
+
+
+def expand(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, Rows]:
+    """Return offsets and rows of the lists ``starts[i]:starts[i] + counts[i]``; a slice where they are neighbours."""
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    filled = counts > 0
+    first = starts[filled]
+    if not len(first):
+        return offsets, slice(0, 0)
+    if np.array_equal(first[1:], (first + counts[filled])[:-1]):
+        return offsets, slice(int(first[0]), int(first[0] + offsets[-1]))
+    return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+
+
+class Grouping(NamedTuple):
+    """The rows of a child table by parent: parent i has ``order[starts[i]:starts[i] + counts[i]]``.
+
+    Without `order` the rows lie as stored, ``starts[i]:starts[i] + counts[i]``.
+    """
+
+    starts: np.ndarray
+    counts: np.ndarray
+    order: np.ndarray | None
+
+    def of(self, parents: Rows) -> tuple[np.ndarray, Rows]:
+        """Return offsets and child rows of the given parents."""
+        offsets, rows = expand(self.starts[parents], self.counts[parents])
+        return offsets, rows if self.order is None else self.order[rows]
+
+
+def group(ids: np.ndarray, n_parents: int) -> Grouping:
+    """Return the rows of `ids` by parent; -1 belongs to none. Stored order is kept within a parent.
+
+    O2 stores them sorted, with the rows without a parent in one block; then nothing is reordered.
+    """
+    rows = np.flatnonzero(ids >= 0)
+    given = ids[rows]
+    counts = np.bincount(given, minlength=n_parents).astype(np.int64)
+    ends = np.cumsum(counts)
+    is_sorted = bool(np.all(given[1:] >= given[:-1]))
+    if not is_sorted:
+        rows = rows[np.argsort(given, kind="stable")]
+    if is_sorted and (len(rows) == 0 or rows[-1] - rows[0] + 1 == len(rows)):
+        return Grouping(ends - counts + (rows[0] if len(rows) else 0), counts, None)
+    return Grouping(ends - counts, counts, rows)
+
+
+def wrap(values: Any, levels: tuple[Level, ...]) -> Any:
+    """Return flat values under their levels: themselves without, an awkward array with."""
+    if not levels:
+        return values
+    import awkward as ak
+
+    layout = ak.to_layout(values)
+    for level in reversed(levels):
+        if isinstance(level, ListLevel):
+            layout = ak.contents.ListOffsetArray(ak.index.Index64(level.offsets), layout)
+        else:
+            layout = ak.contents.IndexedOptionArray.simplified(ak.index.Index64(level.index), layout)
+    return ak.Array(layout)
+
+
+def split(array: Any) -> tuple[np.ndarray, tuple[Level, ...]]:
+    """Return the flat values of an awkward array of numbers, and its levels; the reverse of `wrap`."""
+    import awkward as ak
+
+    layout, levels = ak.to_layout(ak.to_packed(array)), []
+    while not layout.is_numpy or layout.purelist_depth > 1:
+        if layout.is_unknown:
+            break
+        if layout.is_option:
+            layout = layout.to_IndexedOptionArray64()
+            is_there = np.asarray(layout.index.data) >= 0
+            levels.append(OptionLevel(np.where(is_there, np.cumsum(is_there) - 1, -1)))
+            layout = layout.project()
+        elif layout.is_indexed:
+            layout = layout.project()
+        else:
+            layout = layout.to_RegularArray() if layout.is_numpy else layout
+            layout = layout.to_ListOffsetArray64(True)
+            offsets = np.asarray(layout.offsets.data)
+            levels.append(ListLevel(offsets))
+            layout = layout.content[: offsets[-1]]
+    values = np.zeros(0, np.int64) if layout.is_unknown else np.asarray(layout.data)
+    return values, tuple(levels)

@@ -1,0 +1,309 @@
+"""Table: rows of joined, row-aligned stored tables, whose getters give arrays; and Row, one of them.
+
+Knows getters, rows and levels; where columns come from is the frame's business (`frames`). Nothing is read before a
+getter is called, and then only the columns that it needs.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from o2dask.analysis import indices
+from o2dask.analysis.errors import RowError, UnknownColumnError, close_to
+from o2dask.analysis.getters import Getter
+from o2dask.analysis.indices import ListLevel, OptionLevel, Rows
+from o2dask.errors import DataError
+
+if TYPE_CHECKING:
+    from o2dask.analysis.groups import Group
+
+__all__ = ["Row", "Table"]
+
+
+class Table:
+    """Rows of a table under O2's names: ``tracks.pt()`` is an array, ``tracks[0]`` a row, ``tracks[mask]`` a table.
+
+    Getters return numpy arrays for plain tables and awkward arrays for nested ones (``collisions.tracks``: a list per
+    collision; ``tracks.collision()``: missing where a track has none). ``tracks["fX"]`` is a stored column by its name
+    in the file. `dir`, tab completion and ``help(tracks.pt)`` show what there is.
+    """
+
+    def __init__(self, group: "Group", rows: Rows, levels: tuple[indices.Level, ...] = ()) -> None:
+        self._group = group
+        self._rows = rows
+        self._levels = levels
+        self._taken: dict[tuple[str, str], Any] = {}
+
+    # What a physicist asks.
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if getter := self._group.getters.get(name):
+            return _bind(getter, functools.partial(self._answer, getter), f"{self._group.name}.{name}")
+        if link := self._group.link(name):
+            return self._grouped(*link)
+        raise self._group.unknown(name)
+
+    def __getitem__(self, item: Any) -> Any:
+        """Return a stored column (by its name in the file), a row (by number) or the selected rows (slice, mask)."""
+        if isinstance(item, str):
+            return self._stored(item)
+        if isinstance(item, (int, np.integer)):
+            return self._element(int(item))
+        if self._levels:
+            return self._select_nested(item)
+        return Table(self._group, indices.pick(self._rows, _plain(item)))
+
+    def __len__(self) -> int:
+        if not self._levels:
+            return indices.n_of(self._rows)
+        outer = self._levels[0]
+        return len(outer.index) if isinstance(outer, OptionLevel) else len(outer.offsets) - 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._element(i) for i in range(len(self)))
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._group.getters, *self._group.links})
+
+    @property
+    def getters(self) -> Mapping[str, Getter]:
+        """The getters by name, each with its text."""
+        return self._group.getters
+
+    def p4(self, m: float | None = None) -> Any:
+        """Return four-momenta as an array of the `vector` package, for the mass hypothesis m [GeV/c2].
+
+        Tables that store their energy (MC particles) need no mass.
+        """
+        from o2dask.analysis.vectors import four_momenta
+
+        return four_momenta(self, m)
+
+    def __repr__(self) -> str:
+        shape = "rows" if not self._levels else f"x {_shape(self._levels)}"
+        trees = ", ".join(self._group.trees)
+        return f"<{self._group.name}: {len(self)} {shape} of {trees} in {self._group.frame.label}>"
+
+    def _repr_html_(self) -> str:
+        from o2dask.analysis.show import table_html
+
+        return table_html(self)
+
+    # How it is answered.
+
+    def _answer(self, getter: Getter, *args: Any, **kwargs: Any) -> Any:
+        if getter.kind == "follow":
+            return self._follow(getter)
+        arguments = getter.signature.bind(*args, **kwargs).arguments
+        return indices.wrap(self._flat(getter, arguments), self._levels)
+
+    def _flat(self, getter: Getter, arguments: Mapping[str, Any]) -> Any:
+        """Return the values of a getter for the rows, without levels."""
+        if getter.kind == "row":
+            return indices.to_array(self._rows)
+        if getter.kind == "stored":
+            return self._column(getter.tree, getter.column)
+        if getter.kind == "has":
+            return _has(getter.index, self._column(getter.tree, getter.column))
+        self._load(getter)
+        return self._compute(getter, arguments, {})
+
+    def _compute(self, getter: Getter, arguments: Mapping[str, Any], done: dict[str, Any]) -> Any:
+        """Return the values of a formula; results of inner formulas are kept in `done`."""
+        inputs = []
+        for name in getter.formula.inputs:
+            if name not in done:
+                inner = self._group.input_of(getter.tree, name)
+                is_stored = inner.kind == "stored"
+                done[name] = self._column(inner.tree, inner.column) if is_stored else self._compute(inner, {}, done)
+            inputs.append(done[name])
+        return getter.formula(*inputs, **arguments)
+
+    def _load(self, getter: Getter) -> None:
+        """Read all stored columns of a formula at once."""
+        if missing := [c for c in self._group.stored_inputs(getter) if (getter.tree, c) not in self._taken]:
+            self._group.frame.load(getter.tree, missing)
+
+    def _column(self, tree: str, name: str) -> Any:
+        """Return a stored column for the rows; what had to be copied out is kept."""
+        key = tree, name
+        if key not in self._taken:
+            column = self._group.frame.load(tree, [name])[0]
+            is_all = isinstance(self._rows, slice) and self._rows == slice(0, len(column))
+            self._taken[key] = column if is_all else column[self._rows]
+        return self._taken[key]
+
+    def _stored(self, name: str) -> Any:
+        for tree in self._group.trees:
+            if name in self._group.frame.columns(tree):
+                return indices.wrap(self._column(tree, name), self._levels)
+        known = [name for tree in self._group.trees for name in self._group.frame.columns(tree)]
+        where = f"{', '.join(self._group.trees)} in {self._group.frame.label}"
+        raise UnknownColumnError(f"{where}: no stored column {name!r}; {close_to(name, known)}")
+
+    def _follow(self, getter: Getter) -> "Table":
+        """Return the rows that an index column points to, under a level that says which belong to each row."""
+        target = self._group.target(getter)
+        ids = self._column(getter.tree, getter.column)
+        where = f"{getter.tree}.{getter.column} in {self._group.frame.label}"
+        if getter.index == "index":
+            rows, level = _existing(ids.astype(np.int64))
+        elif getter.index == "slice_index":
+            first, last = ids[:, 0].astype(np.int64), ids[:, 1].astype(np.int64)
+            counts = np.where(first >= 0, last - first + 1, 0)
+            if (counts < 0).any():
+                raise DataError(f"{where}: want slices with first <= last, got {ids[np.argmin(counts)].tolist()}")
+            offsets, rows = indices.expand(first, counts)
+            level = ListLevel(offsets)
+        else:
+            rows, (level,) = indices.split(ids)
+            rows = rows.astype(np.int64)
+        _check_rows(rows, target.n_rows, where, target.name)
+        return Table(target, rows, _push(self._levels, level))
+
+    def _grouped(self, child: "Group", column: tuple[str, str]) -> "Table":
+        """Return the rows of another table that point to these, one list per row."""
+        offsets, rows = self._group.grouping(child, column).of(self._rows)
+        return Table(child, rows, _push(self._levels, ListLevel(offsets)))
+
+    def _element(self, i: int) -> Any:
+        n = len(self)
+        if not -n <= i < n:
+            raise RowError(f"row {i} of {self._group.name} in {self._group.frame.label}: it has {n} rows")
+        i %= n
+        if not self._levels:
+            return Row(Table(self._group, indices.pick(self._rows, slice(i, i + 1))))
+        if len(self._levels) > 1:
+            return self._select_nested(i)
+        level = self._levels[0]
+        if isinstance(level, ListLevel):
+            return Table(self._group, indices.pick(self._rows, slice(int(level.offsets[i]), int(level.offsets[i + 1]))))
+        row = int(level.index[i])
+        return None if row < 0 else Row(Table(self._group, indices.pick(self._rows, slice(row, row + 1))))
+
+    @functools.cached_property
+    def _nested_rows(self) -> Any:
+        return indices.wrap(indices.to_array(self._rows), self._levels)
+
+    def _select_nested(self, item: Any) -> Any:
+        """Return what awkward makes of a selection: rows, a table with other levels, one row, or None."""
+        chosen = self._nested_rows[item]
+        if chosen is None:
+            return None
+        if isinstance(chosen, (int, np.integer)):
+            return Row(Table(self._group, slice(int(chosen), int(chosen) + 1)))
+        return Table(self._group, *indices.split(chosen))
+
+
+class Row:
+    """One row of a table: its getters give scalars, its indices rows (or None), its lists tables."""
+
+    __slots__ = ("_table",)
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if getter := self._table._group.getters.get(name):
+            table = self._table
+            answer = lambda *args, **kwargs: _first(table._answer(getter, *args, **kwargs))  # noqa: E731
+            return _bind(getter, answer, f"{table._group.name}[i].{name}")
+        return self._table.__getattr__(name)._element(0)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a stored value by the name of its column in the file."""
+        return _first(self._table[name])
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._table._group.getters, *self._table._group.links})
+
+    def p4(self, m: float | None = None) -> Any:
+        """Return the four-momentum as a `vector` object, for the mass hypothesis m [GeV/c2]."""
+        return self._table.p4(m)[0]
+
+    def _key(self) -> tuple[Any, ...]:
+        group = self._table._group
+        return id(group.frame), group.trees[0], int(indices.to_array(self._table._rows)[0])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Row) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        group = self._table._group
+        return f"<row {self._key()[2]} of {group.name} in {group.frame.label}>"
+
+
+def _bind(getter: Getter, answer: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return the answer to a getter as a function that `help` can explain."""
+
+    def accessor(*args: Any, **kwargs: Any) -> Any:
+        return answer(*args, **kwargs)
+
+    accessor.__name__, accessor.__qualname__, accessor.__doc__ = getter.name, name, getter.text
+    accessor.__signature__ = getter.signature  # type: ignore[attr-defined]
+    accessor.__module__ = __name__
+    return accessor
+
+
+def _first(answer: Any) -> Any:
+    """Return the one element of a one-row answer, lists of numbers as numpy arrays."""
+    if isinstance(answer, Table):
+        return answer._element(0)
+    value = answer[0]
+    return value.to_numpy() if hasattr(value, "to_numpy") else value
+
+
+def _existing(ids: np.ndarray) -> tuple[np.ndarray, OptionLevel]:
+    is_there = ids >= 0
+    return ids[is_there], OptionLevel(np.where(is_there, np.cumsum(is_there) - 1, -1))
+
+
+def _has(kind: str, ids: Any) -> np.ndarray:
+    if kind == "index":
+        return ids >= 0
+    if kind == "slice_index":
+        return ids[:, 0] >= 0
+    import awkward as ak
+
+    return ak.to_numpy(ak.num(ids)) > 0
+
+
+def _push(levels: tuple[indices.Level, ...], level: indices.Level) -> tuple[indices.Level, ...]:
+    """Return the levels with one more inside; a missing element of a missing element is one missing element."""
+    if levels and isinstance(levels[-1], OptionLevel) and isinstance(level, OptionLevel):
+        outer = levels[-1].index
+        merged = np.full(len(outer), -1, np.int64)
+        merged[outer >= 0] = level.index[outer[outer >= 0]]
+        return (*levels[:-1], OptionLevel(merged))
+    return (*levels, level)
+
+
+def _check_rows(rows: Rows, n_rows: int, where: str, target: str) -> None:
+    if indices.n_of(rows) == 0:
+        return
+    low, high = (rows.start, rows.stop - 1) if isinstance(rows, slice) else (rows.min(), rows.max())
+    if low < 0 or high >= n_rows:
+        bad = low if low < 0 else high
+        raise DataError(f"{where}: want rows of {target} below {n_rows}, got {bad}; the dataframe is damaged")
+
+
+def _plain(item: Any) -> Any:
+    """Return an awkward mask as numpy; a missing value selects nothing."""
+    if not type(item).__module__.startswith("awkward"):
+        return item
+    import awkward as ak
+
+    return ak.to_numpy(ak.fill_none(item, False))
+
+
+def _shape(levels: tuple[indices.Level, ...]) -> str:
+    return " of ".join("lists" if isinstance(level, ListLevel) else "rows or None" for level in levels)
