@@ -88,7 +88,9 @@ def _root_file(target: str, dataframes: Sequence[DataFrameSource], overwrite: bo
     if not path.parent.is_dir():
         raise ConfigError(f"{target}: no folder {path.parent}; make it first")
     trees = {tree: None for dataframe in dataframes for tree in dataframe.tables}
-    metadata = default_metadata(trees) | dict(dataframes[0].metadata)
+    metadata = dict(dataframes[0].metadata)
+    if "run" in dataframes[0].origin:  # ours: what metaData says of other files is theirs to say
+        metadata = default_metadata(trees) | metadata
     parents = {dataframe.number: dataframe.parent for dataframe in dataframes if dataframe.parent}
     with Ao2dWriter(path, metadata, parents) as writer:
         yield lambda dataframe, read: writer.write(dataframe.number, read)

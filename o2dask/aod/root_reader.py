@@ -3,8 +3,9 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from o2dask.errors import ConfigError, DataError, SpecError
 __all__ = ["RootDataFrame", "dataframes_of"]
 
 _OPEN_FILES = 16
+_OPEN_TREES = 64
 
 
 class RootDataFrame(DataFrameSource):
@@ -26,7 +28,7 @@ class RootDataFrame(DataFrameSource):
 
     def __init__(self, url: str, number: int) -> None:
         self.url, self.number = url, number
-        self.tables = tuple(self._directory.keys(recursive=False, cycle=False, filter_classname="TTree"))
+        self.tables = _guarded(lambda: _trees(_opened(url)[folder_name(number)]), str(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.url, self.number)
@@ -73,13 +75,9 @@ class RootDataFrame(DataFrameSource):
         found: dict[str, Any] = self._tree(tree).arrays(names, library="ak", how=dict) if names else {}
         return found
 
-    @cached_property
-    def _directory(self) -> Any:
-        return _guarded(lambda: _opened(self.url)[folder_name(self.number)], str(self))
-
     def _tree(self, tree: str) -> Any:
         self.check_has(tree)
-        return _guarded(lambda: self._directory[tree], f"{self}/{tree}")
+        return _guarded(lambda: _tree(self.url, _identity(self.url), self.number, tree), f"{self}/{tree}")
 
 
 def dataframes_of(url: str) -> list[RootDataFrame]:
@@ -102,20 +100,27 @@ def dataframes_of(url: str) -> list[RootDataFrame]:
 
 def _opened(url: str) -> Any:
     """Return the open file; the last few stay open, and a file that was replaced is opened anew."""
-    path = Path(url)
-    if "://" in url or not path.is_file():
-        return _open(url, ())
-    status = path.stat()
+    return _open(url, _identity(url))
+
+
+def _identity(url: str) -> tuple[int, ...]:
+    """Return what tells a local file from another one put in its place, and this process from a forked one."""
+    if "://" in url:
+        return ()
+    try:
+        status = Path(url).stat()
+    except FileNotFoundError:
+        raise ConfigError(f"{url}: no such file") from None
     if status.st_size == 0:
         raise DataError(f"{url}: empty file")
-    return _open(url, (os.getpid(), status.st_ino, status.st_size, status.st_mtime_ns))
+    return os.getpid(), status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=_OPEN_FILES)
-def _open(url: str, _identity: tuple[int, ...]) -> Any:
+def _open(url: str, identity: tuple[int, ...]) -> Any:
+    settings = {"handler": uproot.MemmapSource} if identity else {}
     try:
-        # Mapped into memory, a local file is read about twice as fast as through fsspec, uproot's default.
-        opened = uproot.open(url, handler=uproot.MemmapSource) if _identity else uproot.open(url)
+        opened = uproot.open(url, array_cache=None, **settings)  # who reads a column keeps it if it needs it again
     except FileNotFoundError:
         raise ConfigError(f"{url}: no such file") from None
     except ImportError as error:
@@ -128,8 +133,24 @@ def _open(url: str, _identity: tuple[int, ...]) -> Any:
     return opened
 
 
+@lru_cache(maxsize=_OPEN_TREES)
+def _tree(url: str, identity: tuple[int, ...], number: int, tree: str) -> Any:
+    """Return a tree with its branches parsed, which takes longer than reading a small table."""
+    return _open(url, identity)[f"{folder_name(number)}/{tree}"]
+
+
+def _trees(directory: Any) -> tuple[str, ...]:
+    return tuple(directory.keys(recursive=False, cycle=False, filter_classname="TTree"))
+
+
 def _map(url: str, name: str) -> Mapping[str, str]:
-    file = _opened(url)
+    """Return a map of strings beside the dataframes; empty if the file has none of that name."""
+    return _read_map(url, _identity(url), name)
+
+
+@lru_cache(maxsize=_OPEN_FILES)
+def _read_map(url: str, identity: tuple[int, ...], name: str) -> Mapping[str, str]:
+    file = _open(url, identity)
     if name not in file.keys(recursive=False, cycle=False):
         return {}
     key = file.key(name)
@@ -137,7 +158,7 @@ def _map(url: str, name: str) -> Mapping[str, str]:
         raise DataError(f"{url}: {name}: want a {CLASS_NAME}, got a {key.fClassName}")
     chunk, cursor = _guarded(key.get_uncompressed_chunk_cursor, f"{url}: {name}")
     raw = chunk.raw_data.tobytes()[cursor.index - chunk.start :] if chunk.start else chunk.raw_data.tobytes()
-    return unpack_map(raw[: key.fObjlen], key.fKeylen, f"{url}: {name}")
+    return MappingProxyType(unpack_map(raw[: key.fObjlen], key.fKeylen, f"{url}: {name}"))
 
 
 def _guarded(read: Any, where: str) -> Any:

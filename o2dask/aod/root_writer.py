@@ -38,7 +38,7 @@ class Ao2dWriter:
     path : str or path
         A local file.
     metadata : mapping of str to str
-        Entries of metaData; see `default_metadata`.
+        Entries of metaData, see `default_metadata`; none leaves it out, as in derived files.
     parents : mapping of int to str, optional
         For derived data: the parent file of every dataframe that will be written.
     """
@@ -89,7 +89,8 @@ class Ao2dWriter:
 
     def _begin(self) -> None:
         self._file = uproot.recreate(self._aside, compression=_COMPRESSION)
-        _write_map(self._file, "metaData", self._metadata)
+        if self._metadata:
+            _write_map(self._file, "metaData", self._metadata)
         if self._parents:
             _write_map(self._file, "parentFiles", {folder_name(n): path for n, path in self._parents.items()})
 

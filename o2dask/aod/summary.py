@@ -1,10 +1,11 @@
 """What an AOD holds, counted without reading a column: for ``o2dask aod info`` and for reports."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from o2dask.aod.dataframe import DataFrameSource
 from o2dask.aod.model import tables
 from o2dask.aod.reader import open_dataframes
 
@@ -67,29 +68,34 @@ class AodSummary:
 def aod_info(source: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> AodSummary:
     """Return what the dataframes of a source hold; `source` is as for `open_dataframes`, errors too."""
     dataframes = open_dataframes(source)
-    trees = sorted({tree for dataframe in dataframes for tree in dataframe.tables})
-    holding = {tree: [d for d in dataframes if tree in d.tables] for tree in trees}
+    sizes: dict[str, list[tuple[int, int]]] = {}
+    found = tuple(_dataframe(dataframe, sizes) for dataframe in dataframes)
     return AodSummary(
-        dataframes=tuple(
-            DataFrameSummary(
-                number=d.number,
-                run=d.run,
-                first_orbit=d.first_orbit,
-                url=d.url,
-                rows={tree: d.n_rows(tree) for tree in d.tables},
-            )
-            for d in dataframes
-        ),
-        tables=tuple(
-            TableSummary(
-                tree=tree,
-                n_rows=sum(d.n_rows(tree) for d in holding[tree]),
-                n_bytes=sum(d.n_bytes(tree) for d in holding[tree]),
-                n_dataframes=len(holding[tree]),
-                is_in_model=tree in tables(),
-            )
-            for tree in trees
-        ),
-        metadata=dataframes[0].metadata,
+        dataframes=found,
+        tables=tuple(_table(tree, sizes[tree]) for tree in sorted(sizes)),
+        metadata=dict(dataframes[0].metadata),
         parents={d.number: d.parent for d in dataframes if d.parent},
+    )
+
+
+def _table(tree: str, sizes: Sequence[tuple[int, int]]) -> TableSummary:
+    return TableSummary(
+        tree=tree,
+        n_rows=sum(n_rows for n_rows, _ in sizes),
+        n_bytes=sum(n_bytes for _, n_bytes in sizes),
+        n_dataframes=len(sizes),
+        is_in_model=tree in tables(),
+    )
+
+
+def _dataframe(source: DataFrameSource, sizes: dict[str, list[tuple[int, int]]]) -> DataFrameSummary:
+    """Return the summary of one dataframe; (rows, bytes) of its tables are added to `sizes` while they are open."""
+    for tree in source.tables:
+        sizes.setdefault(tree, []).append((source.n_rows(tree), source.n_bytes(tree)))
+    return DataFrameSummary(
+        number=source.number,
+        run=source.run,
+        first_orbit=source.first_orbit,
+        url=source.url,
+        rows={tree: sizes[tree][-1][0] for tree in source.tables},
     )
