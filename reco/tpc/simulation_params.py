@@ -1,0 +1,285 @@
+"""Settings of the TPC simulation, and the same numbers in the form that its kernels take.
+
+Knows parameters and geometry, no particle and no cluster. Gas and electronics: reco/geometry/tpc.json (O2's
+ParameterGas.h and ParameterElectronics.h).
+"""
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from o2dask.errors import SpecError
+from o2dask.reco.geometry.material import GAS, SOLID, layer_arrays
+from o2dask.reco.geometry.tpc import (
+    BZ_KG,
+    CM_PER_TIME_BIN,
+    DRIFT_LENGTH_CM,
+    N_ROWS,
+    N_SECTORS,
+    TIME_BIN_BC,
+    gas,
+    pad_rows,
+    sector_alpha,
+)
+from o2dask.timeframe import BC_NS
+
+__all__ = ["MAX_PADS", "Geometry", "Response", "TpcSimParams", "Transport", "geometry", "response", "transport"]
+
+MAX_PADS = 140
+"""Pads of the longest row, rounded up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TpcSimParams:
+    """Settings of the TPC simulation; defaults are those of O2 where it has them.
+
+    Attributes
+    ----------
+    bz_kg : float
+        Solenoid field [kG], constant.
+    material_scale : float
+        Weight of all walls and of the gas as scatterer; 0 gives perfect helices, 1 is nature.
+    max_path : float
+        Path [cm] after which a looper is given up and counted. Too low loses turns, too high costs time for
+        particles that hardly move along z.
+    min_momentum : float
+        Momentum [GeV/c] under which a particle is stopped. Its circle is then (0.003: 2 cm across) a blob on few
+        pad rows; lower costs time, higher loses the spirals that fill the TPC with single clusters.
+    intrinsic_y, intrinsic_z : tuple of 3 float
+        Error of a cluster [cm] without diffusion and angle, for pads of IROC, OROC 1, OROC 2-3: the constants of
+        O2's parametrised cluster errors (GPUParam, facts/tpc_compression.md).
+    pad_response : float
+        Width [cm] of the charge cloud behind the GEM stack (estimate).
+    shaper_width : float
+        Width of the electronics' pulse [time bin]: fourth-order shaper, 160 ns peaking time, sqrt(5)/4 of it.
+    adc_per_electron : float
+        q_tot of one drift electron [ADC]: gain 2000, 20 mV/fC, 1024 counts on 2.2 V, pulse area 1.03 time bins of
+        its height.
+    gain_variance : float
+        Relative variance of the gain for one electron; 1 is an exponential.
+    attachment_per_us : float
+        Electrons lost per us of drift (O2's AttCoeff * OxygenCont).
+    noise_adc, threshold_adc : float
+        Noise of one digit and the least q_max of a cluster [ADC].
+    merge_pads, merge_times : float
+        Least distance at which two clusters are told apart [pad, time bin]; wide clusters need `merge_sigmas` of
+        their width. Too low: more clusters than a cluster finder would find; too high: dense rows are eaten.
+    noise_rate : float
+        Noise clusters per pad row and time bin.
+    dead : tuple of (sector, first_row, last_row, first_pad, last_pad)
+        Pads that give no cluster, ends included.
+    """
+
+    bz_kg: float = BZ_KG
+    material_scale: float = 1.0
+    max_path: float = 2500.0
+    min_momentum: float = 0.003
+    intrinsic_y: tuple[float, float, float] = (0.0418, 0.0829, 0.0868)
+    intrinsic_z: tuple[float, float, float] = (0.0596, 0.0613, 0.0658)
+    pad_response: float = 0.08
+    shaper_width: float = 0.45
+    adc_per_electron: float = 3.06
+    gain_variance: float = 1.0
+    attachment_per_us: float = 250.0 * 5e-6
+    noise_adc: float = 1.0
+    threshold_adc: float = 3.0
+    merge_pads: float = 2.0
+    merge_times: float = 2.5
+    merge_sigmas: float = 2.0
+    noise_rate: float = 1e-4
+    dead: tuple[tuple[int, int, int, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and field.name != "bz_kg" and not value >= 0.0:
+                raise SpecError(f"TpcSimParams.{field.name}: want a number >= 0, got {value!r}")
+        if abs(self.bz_kg) < 0.01:
+            raise SpecError(f"TpcSimParams.bz_kg: want a field of at least 0.01 kG, got {self.bz_kg!r}; use 0.01")
+        if not 0.0 < self.merge_times <= 8.0 or self.gain_variance <= 0.0 or self.max_path <= 0.0:
+            raise SpecError(f"TpcSimParams: want 0 < merge_times <= 8, gain_variance and max_path > 0, got {self}")
+        for dead in self.dead:
+            if len(dead) != 5 or not (0 <= dead[0] < N_SECTORS and 0 <= dead[1] <= dead[2] < N_ROWS):
+                raise SpecError(
+                    f"TpcSimParams.dead: want (sector, first_row, last_row, first_pad, last_pad), got {dead}"
+                )
+
+
+class Geometry(NamedTuple):
+    """Pad rows for kernels; arrays of 152 unless said otherwise, float64.
+
+    `planes` (154,): x of the inner edge of the sector frame, of the rows, of the outer end. `roc` int32: 0-2.
+    `alive` (36, 152, 140) uint8. `sine`, `cosine` (18,) of the sectors' azimuths.
+    """
+
+    planes: np.ndarray
+    half_width: np.ndarray
+    pad_width: np.ndarray
+    pad_height: np.ndarray
+    n_pads: np.ndarray
+    roc: np.ndarray
+    alive: np.ndarray
+    sine: np.ndarray
+    cosine: np.ndarray
+
+
+class Transport(NamedTuple):
+    """Field, walls, gas and limits for the transport kernel.
+
+    `layers` (n, 4): radius, half length, X/X0, g/cm2; the last is empty and is where the sector frames begin.
+    `z_over_a`, `excitation`, `plasma_energy`: the walls' material. Flat, because numba's parallel launchers take no
+    tuples within tuples. Gas: `gas_loss` mean loss of a minimum-ionising unit charge [GeV/cm], `gas_xi` Landau's xi at beta = 1 [GeV/cm],
+    `gas_top` largest energy of one electron that stays in its cluster [GeV].
+    """
+
+    curvature: float
+    layers: np.ndarray
+    z_over_a: float
+    excitation: float
+    plasma_energy: float
+    aleph0: float
+    aleph1: float
+    aleph2: float
+    aleph3: float
+    aleph4: float
+    aleph_minimum: float
+    gas_loss: float
+    gas_xi: float
+    gas_top: float
+    gas_per_x0: float
+    gas_x0_for_log: float
+    max_path: float
+    min_momentum: float
+    landau: np.ndarray
+    landau_tail: np.ndarray
+
+
+class Response(NamedTuple):
+    """What turns a crossing into a cluster; `sizes` (4096,) float32: electrons of a primary ionisation by quantile."""
+
+    primaries_per_cm: float
+    sizes: np.ndarray
+    mean_size: float
+    variance_size: float
+    attachment: float
+    diffusion_t: float
+    diffusion_l: float
+    intrinsic_y: np.ndarray
+    intrinsic_z: np.ndarray
+    pad_response: float
+    shaper_width: float
+    adc_per_electron: float
+    gain_variance: float
+    noise_adc: float
+    threshold_adc: float
+    drift_length: float
+    cm_per_time_bin: float
+    ns_per_time_bin: float
+    bc_per_time_bin: float
+
+
+def geometry(dead: tuple[tuple[int, int, int, int, int], ...] = ()) -> Geometry:
+    """Return the pad rows for kernels, with the pads of `dead` switched off."""
+    rows = pad_rows()
+    alive = np.ones((N_SECTORS, N_ROWS, MAX_PADS), np.uint8)
+    for sector, first_row, last_row, first_pad, last_pad in dead:
+        alive[sector, first_row : last_row + 1, max(first_pad, 0) : last_pad + 1] = 0
+    alpha = np.asarray(sector_alpha(np.arange(18)))
+    width = rows.pad_width.astype(np.float64)
+    return Geometry(
+        planes=np.concatenate([[80.0], rows.x.astype(np.float64), [250.0]]),
+        half_width=0.5 * rows.n_pads * width,
+        pad_width=width,
+        pad_height=rows.pad_height.astype(np.float64),
+        n_pads=rows.n_pads.astype(np.float64),
+        roc=np.searchsorted([63, 97], np.arange(N_ROWS), side="right").astype(np.int32),
+        alive=alive,
+        sine=np.sin(alpha),
+        cosine=np.cos(alpha),
+    )
+
+
+@lru_cache(maxsize=1)
+def _landau_quantiles() -> tuple[np.ndarray, np.ndarray]:
+    from scipy.stats import landau
+
+    middle = (np.arange(4096) + 0.5) / 4096
+    return landau.ppf(0.99 * middle), landau.ppf(0.99 + 0.01 * middle)
+
+
+@lru_cache(maxsize=1)
+def _cluster_sizes() -> tuple[np.ndarray, float, float]:
+    """Return electrons per primary ionisation by quantile, their mean and variance.
+
+    Energy of a primary falls as E^-2.2 from the ionisation potential; one electron plus one per w_ion beyond it, 300
+    at most, where a delta electron leaves the cluster (AliRoot's AliTPC, from which O2 has these constants).
+    """
+    constants = gas()
+    u = (np.arange(4096 * 256) + 0.5) / (4096 * 256)
+    energy = constants["ion_pot_eV"] * u[::-1] ** (-1 / 1.2)
+    n = np.minimum(np.floor((energy - constants["ion_pot_eV"]) / constants["w_ion_eV"]) + 1, 300.0)
+    # One entry per quantile: the mean of its slice, so that the mean of the table is that of the distribution.
+    sizes = n.reshape(4096, 256).mean(axis=1).astype(np.float32)
+    return sizes, float(sizes.mean(dtype=np.float64)), float(sizes.var(dtype=np.float64))
+
+
+def _aleph_minimum(constants: list[float]) -> float:
+    bg = np.geomspace(1.0, 10.0, 4000)
+    p0, p1, p2, p3, p4 = constants
+    a = (bg / np.sqrt(1 + bg * bg)) ** p3
+    return float(((p1 - a - np.log(p2 + bg**-p4)) * p0 / a).min())
+
+
+def transport(params: TpcSimParams) -> Transport:
+    """Return the transport kernel's constants."""
+    facts: dict[str, Any] = gas()
+    sizes_mean = _cluster_sizes()[1]
+    w_ion = facts["w_ion_eV"] * 1e-9
+    layers = layer_arrays(scale=params.material_scale)
+    x0 = GAS.radiation_length
+    gas_scale = 1.0 if params.material_scale > 0 else 0.0
+    return Transport(
+        curvature=-0.000299792458 * params.bz_kg,
+        layers=np.concatenate([layers, [[79.0, 1e9, 0.0, 0.0]]]),
+        **SOLID._asdict(),
+        **{f"aleph{i}": float(v) for i, v in enumerate(facts["bethe_bloch_aleph"])},
+        aleph_minimum=_aleph_minimum(facts["bethe_bloch_aleph"]),
+        gas_loss=gas_scale * facts["primaries_per_cm"] * sizes_mean * w_ion,
+        gas_xi=gas_scale * 0.153538e-3 * GAS.z_over_a * GAS.density,
+        gas_top=300 * w_ion,
+        gas_per_x0=params.material_scale / x0,
+        gas_x0_for_log=160.0 / x0,
+        max_path=params.max_path,
+        min_momentum=params.min_momentum,
+        landau=_landau_quantiles()[0],
+        landau_tail=_landau_quantiles()[1],
+    )
+
+
+def response(params: TpcSimParams) -> Response:
+    """Return the response kernel's constants."""
+    facts = gas()
+    sizes, mean, variance = _cluster_sizes()
+    return Response(
+        primaries_per_cm=float(facts["primaries_per_cm"]),
+        sizes=sizes,
+        mean_size=mean,
+        variance_size=variance,
+        attachment=params.attachment_per_us,
+        diffusion_t=float(facts["diff_t_sqrt_cm"]),
+        diffusion_l=float(facts["diff_l_sqrt_cm"]),
+        intrinsic_y=np.array(params.intrinsic_y, np.float64),
+        intrinsic_z=np.array(params.intrinsic_z, np.float64),
+        pad_response=params.pad_response,
+        shaper_width=params.shaper_width,
+        adc_per_electron=params.adc_per_electron,
+        gain_variance=params.gain_variance,
+        noise_adc=params.noise_adc,
+        threshold_adc=params.threshold_adc,
+        drift_length=DRIFT_LENGTH_CM,
+        cm_per_time_bin=CM_PER_TIME_BIN,
+        ns_per_time_bin=TIME_BIN_BC * BC_NS,
+        bc_per_time_bin=float(TIME_BIN_BC),
+    )
