@@ -77,12 +77,13 @@ def energy(p, *, m):
 
 
 @formula(*BARREL, getter="rapidity")
-def rapidity(pt, tgl, *, m):
+def rapidity(signed1Pt, tgl, *, m):
     """Return the rapidity for the mass hypothesis m [GeV/c2].
 
-    O2 writes 0.5*ln((E + pz)/(E - pz)), which is asinh(pz/mT); this form keeps its digits where E is close to pz.
+    O2 writes 0.5*ln((E + pz)/(E - pz)), which is asinh(pz/mT); this form keeps its digits where E is close to pz,
+    and is the pseudorapidity where signed1Pt is zero.
     """
-    return np.arcsinh(pt * tgl / np.hypot(pt, np.float32(m)))
+    return np.arcsinh(tgl / np.hypot(np.float32(1), np.float32(m) * signed1Pt))
 
 
 @formula(*BARREL, *FORWARD, getter="sign")

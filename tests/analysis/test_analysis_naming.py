@@ -1,0 +1,76 @@
+"""How columns and tables are called that the data model does not know."""
+
+import pytest
+
+from o2dask.analysis import naming
+from o2dask.aod.model import tables
+
+
+@pytest.mark.parametrize(
+    ("column", "getter"),
+    [
+        ("fPosZ", "posZ"),
+        ("fPx", "px"),
+        ("fTPCNSigmaEl", "tpcNSigmaEl"),
+        ("fITSClusterMap", "itsClusterMap"),
+        ("fGlobalBC", "globalBC"),
+        ("fRgtrwTOF", "rgtrwTOF"),
+        ("fNSigmaTPCPi", "nSigmaTPCPi"),
+        ("fDCAXY", "dcaXY"),
+        ("fBC", "bc"),
+        ("fX", "x"),
+        ("fMass", "mass"),
+        ("fType", "type"),
+        ("flag", "flag"),
+    ],
+)
+def test_a_column_is_called_as_o2_would(column, getter):
+    assert naming.getter_of(column) == getter
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("fIndexUDCollisions", ("index", "UDCollisions", "udCollisionId")),
+        ("fIndexCollisions", ("index", "Collisions", "collisionId")),
+        ("fIndexTracks_0", ("index", "Tracks", "track0Id")),
+        ("fIndexTracks_Pos", ("index", "Tracks", "posTrackId")),
+        ("fIndexSliceBCs", ("slice_index", "BCs", "bcIds")),
+        ("fIndexArrayMcParticles", ("array_index", "McParticles", "mcParticleIds")),
+        ("fIndexSlice_Daughters", ("slice_index", "", "daughtersIds")),
+        ("fIndexArray_Mothers", ("array_index", "", "mothersIds")),
+        ("fPosZ", None),
+        ("fIndex", None),
+    ],
+)
+def test_an_index_says_where_it_points(column, expected):
+    assert naming.index_name(column) == expected
+
+
+def test_most_columns_of_the_model_are_called_as_the_rules_say():
+    plain = [(c.name, c.getter) for t in tables().values() for c in t.columns if not c.kind]
+    assert sum(naming.getter_of(name) == getter for name, getter in plain) > 0.95 * len(plain)
+
+
+def test_indices_of_the_model_are_named_as_the_rules_say():
+    exceptions = {"bachelorId", "matchMFTTrackId", "matchMCHTrackId", "mfttrackId", "fwdtrackId", "itsTrackId"}
+    for table in tables().values():
+        for column in table.columns:
+            if column.kind and column.getter not in exceptions and "Mother" not in column.name:
+                found = naming.index_name(column.name)
+                if "Daughter0" not in column.name and "Daughter1" not in column.name:
+                    assert found.getter == column.getter
+                    assert found.kind == column.kind.removeprefix("self_")
+
+
+@pytest.mark.parametrize(
+    ("tree", "stem", "version"),
+    [
+        ("O2trackextra_001", "trackextra", 1),
+        ("O2track_iu", "track_iu", 0),
+        ("O2udtrack", "udtrack", 0),
+        ("mytable", "mytable", 0),
+    ],
+)
+def test_a_tree_has_a_stem_and_a_version(tree, stem, version):
+    assert (naming.stem(tree), naming.version(tree)) == (stem, version)
