@@ -18,7 +18,7 @@ from distributed.system import MEMORY_LIMIT
 from o2dask.errors import ConfigError
 from o2dask.runners.settings import BatchSettings, payload_budget
 
-__all__ = ["Backend", "open_backend"]
+__all__ = ["Backend", "common_options", "open_backend", "worker_config"]
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def _start(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) ->
     n = settings.workers or CPU_COUNT
     memory = settings.memory_bytes or int(0.8 * MEMORY_LIMIT)
     payload_budget(memory, n)
-    stack.enter_context(dask.config.set(_worker_config(n, settings)))
+    stack.enter_context(dask.config.set(worker_config(n)))
     notices: list[str] = []
     cluster, name = None, ""
     if settings.gpu or (settings.gpu is None and "GPU" in wanted):
@@ -176,7 +176,7 @@ def _start(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) ->
 def _start_cpu(settings: BatchSettings, n: int, limit: int, resources: dict[str, float]) -> LocalCluster:
     # On this machine a resource that is no device is a label: it must not keep tasks waiting.
     more = {"resources": resources} if resources else {}
-    return LocalCluster(n_workers=n, threads_per_worker=1, memory_limit=limit, **_common(settings), **more)
+    return LocalCluster(n_workers=n, threads_per_worker=1, memory_limit=limit, **common_options(settings), **more)
 
 
 def _start_gpu(settings: BatchSettings, memory: int) -> tuple[Any, str]:
@@ -186,25 +186,28 @@ def _start_gpu(settings: BatchSettings, memory: int) -> tuple[Any, str]:
     except ImportError:
         return None, "GPUs are not used: dask-cuda is not installed (pip install 'o2dask[gpu]'); running on CPUs"
     try:
-        cluster = LocalCUDACluster(threads_per_worker=1, resources={"GPU": 1}, **_common(settings))
+        cluster = LocalCUDACluster(threads_per_worker=1, resources={"GPU": 1}, **common_options(settings))
     except Exception as error:  # noqa: BLE001 - NVML, driver and CUDA have each their own, none importable without a GPU
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return None, f"GPUs are not used: {type(error).__name__}: {reason}; running on CPUs"
     return cluster, f"running on {len(cluster.worker_spec)} GPUs"
 
 
-def _common(settings: BatchSettings) -> dict[str, Any]:
+def common_options(settings: BatchSettings) -> dict[str, Any]:
+    """Return what clusters on this machine are started with: reachable from this machine only, and quiet."""
     return {
         "processes": True,
-        "dashboard_address": None if settings.dashboard is None else f"127.0.0.1:{settings.dashboard}",
-        "worker_dashboard_address": None,
+        # None would open Dask's own page to all the world on port 8787; 0 is any port.
+        "dashboard_address": f"127.0.0.1:{settings.dashboard or 0}",
+        "worker_dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": settings.dashboard is not None},
         "silence_logs": logging.CRITICAL,  # what fails is in the report, with more than Dask knows
         "host": "127.0.0.1",
     } | ({"local_directory": settings.scratch} if settings.scratch else {})
 
 
-def _worker_config(n: int, settings: BatchSettings) -> dict[str, Any]:
-    """Return what must be set before workers start, and stay set as long as they may be restarted."""
+def worker_config(n: int) -> dict[str, Any]:
+    """Return the Dask configuration for `n` workers; to be set before they start and as long as they may restart."""
     threads = max(1, CPU_COUNT // n)
     own = {"NUMBA_NUM_THREADS": threads, "MALLOC_ARENA_MAX": 2}
     return {

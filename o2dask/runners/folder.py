@@ -35,11 +35,10 @@ class FolderSink:
     patterns: tuple[str, ...] = ("*",)
 
     def prepare(self) -> None:
-        """Make the folder, and clear what a killed run left half written."""
+        """Make the folder, and clear what an earlier run left half written."""
         try:
             Path(self.folder).mkdir(parents=True, exist_ok=True)
-            for left in Path(self.folder).glob(".aside-*"):
-                shutil.rmtree(left, ignore_errors=True)
+            self._clear()
         except OSError as error:
             raise ConfigError(f"{self.folder}: cannot write there: {error.strerror}; use another output") from None
 
@@ -73,7 +72,12 @@ class FolderSink:
         return self._path(ref).is_dir()
 
     def finalize(self, refs: Sequence[TimeframeRef]) -> None:
-        """Do nothing: each timeframe stands alone."""
+        """Clear what workers that were killed left half written; each timeframe stands alone."""
+        self._clear()
+
+    def _clear(self) -> None:
+        for left in Path(self.folder).glob(".aside-*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _path(self, ref: TimeframeRef) -> Path:
         t = ref.id

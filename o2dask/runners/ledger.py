@@ -29,7 +29,7 @@ from o2dask.runners.sink import Receipt, Sink
 from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.topology import Topology
 
-__all__ = ["Ledger", "StopToken"]
+__all__ = ["Ledger", "StopToken", "advice", "configuration"]
 
 
 class StopToken(Protocol):
@@ -85,7 +85,7 @@ class Ledger:
         self._seconds: dict[str, float] = {}
         self._start = self._last = time.monotonic()
         _check_unique(self.refs)
-        self._journal = Journal(Path(journal), _configuration(topology, sink), resume=resume) if journal else None
+        self._journal = Journal(Path(journal), configuration(topology, sink), resume=resume) if journal else None
         try:
             sink.prepare()
             self.already_done = self._find_done(resume)
@@ -229,7 +229,8 @@ def advice(error: BaseException) -> str:
     return f"{error}; what is committed is safe: {remedy}"
 
 
-def _configuration(topology: Topology, sink: Sink) -> dict[str, str]:
+def configuration(topology: Topology, sink: Sink) -> dict[str, str]:
+    """Return what the results depend on, as the journal notes it; where they are written is not part of it."""
     return {"topology": topology.fingerprint, "sink": f"{type(sink).__name__}({','.join(sink.patterns)})"}
 
 

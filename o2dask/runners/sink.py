@@ -6,7 +6,9 @@ The laws of a sink
 2. `commit` is idempotent: a second commit of the same timeframe, even at the same time on another worker (Dask repeats
    what a dead worker had done), leaves the same bytes and returns the same receipt.
 3. `is_committed` tells the truth from the storage alone, in any process, at any time, cheaply.
-4. A sink is pickled once per run to every worker: it holds paths and settings, no open file.
+4. A worker may be killed within `commit`: what it leaves half written is no part of the output, and `prepare` and
+   `finalize` clear it.
+5. A sink is pickled once per run to every worker: it holds paths and settings, no open file.
 """
 
 from collections.abc import Mapping, Sequence

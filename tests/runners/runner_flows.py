@@ -163,11 +163,6 @@ def timeframes(
     ]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder with its bytes."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
 @dataclass(frozen=True)
 class CountingSink(FolderSink):
     """A folder sink that notes each commit, and fails as a full disk does from the timeframe `full_at` on."""
@@ -183,6 +178,7 @@ class CountingSink(FolderSink):
         return receipt
 
     def finalize(self, refs: Sequence[TimeframeRef]) -> None:
+        FolderSink.finalize(self, refs)
         Path(f"{self.folder}.final").write_text(" ".join(str(ref.id.tf_counter) for ref in refs))
 
     @property

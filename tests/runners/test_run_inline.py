@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from runner_flows import PATTERNS, CountingSink, StopAfter, contents, flow, timeframes
+from runner_flows import PATTERNS, CountingSink, StopAfter, flow, timeframes
 
 from o2dask.errors import ConfigError, MissingExtraError, WorkflowError
 from o2dask.runners.folder import FolderSink
 from o2dask.runners.inline import run_inline
+from o2dask.runners.testing import contents
 
 
 def sink_at(path: Path, **options: int) -> CountingSink:

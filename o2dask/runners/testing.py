@@ -1,0 +1,84 @@
+"""What every runner promises about every workflow, as a test class to inherit. Knows no particular workflow.
+
+    class TestMyWorkflow(RunnerContract):
+        def topology(self): return compile_workflow(my_workflow)
+        def timeframes(self, folder): return my_timeframes(folder)
+        def patterns(self): return ("AOD/*",)
+
+It needs a fixture `scheduler_address` of a Dask scheduler with at least one worker; `workers` makes one.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from o2dask.runners.folder import FolderSink
+from o2dask.runners.inline import run_inline
+from o2dask.runners.settings import BatchSettings
+from o2dask.timeframe import TimeframeRef
+from o2dask.workflow.topology import Topology
+
+__all__ = ["RunnerContract", "contents", "workers"]
+
+
+def contents(folder: "Path | str") -> dict[str, bytes]:
+    """Return every file below a folder with its bytes."""
+    root = Path(folder)
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+@contextmanager
+def workers(n_workers: int = 2, memory_limit: str = "4GiB") -> Iterator[Any]:
+    """Give a cluster of worker processes as a batch run would start it, to be shared by many tests."""
+    import dask
+    from distributed import LocalCluster
+
+    from o2dask.runners.cluster import common_options, worker_config
+
+    settings = BatchSettings(workers=n_workers)
+    with dask.config.set(worker_config(n_workers)):
+        cluster = LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, memory_limit=memory_limit, **common_options(settings)
+        )
+        with closing(cluster):
+            yield cluster
+
+
+class RunnerContract:
+    """Same timeframes in, same bytes out, on any runner and in any order."""
+
+    def topology(self) -> Topology:
+        """Return the workflow to test."""
+        raise NotImplementedError
+
+    def timeframes(self, folder: Path) -> Sequence[TimeframeRef]:
+        """Return at least three timeframes, which may be made in `folder`."""
+        raise NotImplementedError
+
+    def patterns(self) -> tuple[str, ...]:
+        """Return which data to compare."""
+        return ("*",)
+
+    def test_batch_commits_the_same_bytes_as_inline(self, tmp_path: Path, scheduler_address: str) -> None:
+        from o2dask.runners.batch import run_batch
+
+        topology, refs = self.topology(), self.timeframes(tmp_path)
+        inline, batch = (FolderSink(str(tmp_path / name), self.patterns()) for name in ("inline", "batch"))
+        first = run_inline(topology, refs, inline)
+        second = run_batch(topology, refs, batch, settings=BatchSettings(scheduler=scheduler_address))
+        assert first.ok, first
+        assert second.ok, second
+        want = contents(inline.folder)
+        assert want and contents(batch.folder) == want
+        assert first.committed == second.committed
+        assert first.counters == second.counters
+
+    def test_a_timeframe_alone_gives_the_same_bytes_as_among_others(self, tmp_path: Path) -> None:
+        topology, refs = self.topology(), self.timeframes(tmp_path)
+        among, alone = (FolderSink(str(tmp_path / name), self.patterns()) for name in ("among", "alone"))
+        assert run_inline(topology, refs, among).ok
+        assert run_inline(topology, [refs[-1]], alone).ok
+        want = contents(among.folder)
+        got = contents(alone.folder)
+        assert got and got == {name: want[name] for name in got}

@@ -1,0 +1,197 @@
+"""Kills with real processes: a timeframe that crashes its worker, dead workers, scheduler and driver; then resume."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+from runner_flows import PATTERNS, CountingSink, flow, timeframes
+
+from o2dask.errors import ConfigError
+from o2dask.monitoring.events import Notice, TimeframeCommitted
+from o2dask.runners.batch import run_batch
+from o2dask.runners.cluster import open_backend
+from o2dask.runners.folder import FolderSink
+from o2dask.runners.inline import run_inline
+from o2dask.runners.journal import Journal
+from o2dask.runners.settings import BatchSettings
+from o2dask.runners.testing import contents
+
+HERE = Path(__file__).parent
+ENV = os.environ | {"PYTHONPATH": str(HERE), "NUMBA_NUM_THREADS": "1"}
+
+
+def sink_at(path: Path) -> CountingSink:
+    return CountingSink(str(path / "out"), PATTERNS)
+
+
+def inline_bytes(path: Path, refs) -> dict[str, bytes]:
+    """Return what the reference runner makes of the same timeframes."""
+    assert run_inline(flow(), refs, FolderSink(str(path / "inline"), PATTERNS)).ok
+    return contents(path / "inline")
+
+
+def test_a_timeframe_that_crashes_its_worker_is_set_aside_and_the_others_finish_on_new_workers(tmp_path) -> None:
+    refs = timeframes(9, "sleep=0.05", special={2: "segfault"})
+    settings = BatchSettings(workers=2, memory="4GiB", journal=tmp_path / "log")
+    seen = []
+    report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=seen.append)
+    assert any(isinstance(event, Notice) and "died and was replaced" in event.text for event in seen)
+    assert [q.ref for q in report.quarantined] == [refs[2]]
+    reason = report.quarantined[0].reason
+    assert "workers die in task reader: it crashes or needs more than its" in reason
+    text = Path(report.quarantined[0].file).read_text()
+    assert "run 526641 TF 2" in text and "task: reader" in text
+    assert not report.abandoned and not report.failure
+    assert sorted(sink_at(tmp_path).commits) == [0, 1, 3, 4, 5, 6, 7, 8]
+    assert contents(tmp_path / "out") == inline_bytes(tmp_path, [*refs[:2], *refs[3:]])
+
+
+def test_killed_workers_are_replaced_and_nothing_is_lost_or_done_twice(tmp_path, cluster, scheduler_address) -> None:
+    with Client(cluster, set_as_default=False) as client:
+        pids = list(client.run(os.getpid).values())
+
+    def kill(event) -> None:
+        if isinstance(event, TimeframeCommitted) and pids and event.timeframe.tf_counter >= 2:
+            os.kill(pids.pop(), signal.SIGKILL)
+
+    refs = timeframes(10, "sleep=0.1")
+    settings = BatchSettings(scheduler=scheduler_address, journal=tmp_path / "log")
+    report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=kill)
+    assert not pids, "both were killed"
+    assert report.ok, report
+    commits = sink_at(tmp_path).commits
+    assert set(commits) == set(range(10))
+    assert contents(tmp_path / "out") == inline_bytes(tmp_path, refs)
+    assert (tmp_path / "log/journal.jsonl").read_text().count('"committed"') == 10
+
+
+def test_a_nanny_that_gave_up_is_replaced(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("o2dask.runners.cluster.LOST_AFTER_S", 0.5)
+    with open_backend(BatchSettings(workers=2, memory="4GiB"), frozenset()) as backend:
+        nanny = next(iter(backend.cluster.workers.values()))
+        backend.cluster.sync(nanny.close)
+        end = time.monotonic() + 30
+        while time.monotonic() < end and not any("starting another" in n for n in backend.notices):
+            assert backend.supervise() == ""
+            time.sleep(0.1)
+        backend.client.wait_for_workers(2, timeout=30)
+        assert len(backend.cluster.workers) == 2
+        assert nanny not in backend.cluster.workers.values()
+
+
+def test_a_timeframe_over_its_deadline_is_set_aside_with_the_place_where_it_was(tmp_path, scheduler_address) -> None:
+    refs = timeframes(5, special={1: "sleep=60"})
+    settings = BatchSettings(scheduler=scheduler_address, journal=tmp_path / "log", deadline_s=1.5)
+    start = time.monotonic()
+    report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings)
+    assert time.monotonic() - start < 45
+    assert [q.ref for q in report.quarantined] == [refs[1]]
+    assert "deadline: over 1.5 s" in report.quarantined[0].reason
+    text = Path(report.quarantined[0].file).read_text()
+    assert "time.sleep(float(value))" in text and "task: reader" in text
+    assert sorted(sink_at(tmp_path).commits) == [0, 2, 3, 4]
+
+
+@contextmanager
+def scheduler_process(path: Path, n_workers: int = 1):
+    """Give the address and the process of a `dask scheduler` with workers, all of them processes of their own."""
+    file = path / "scheduler.json"
+    command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": ENV}
+    processes = [subprocess.Popen([*command, "--scheduler-file", str(file)], **quiet)]
+    worker = [sys.executable, "-m", "dask", "worker", "--scheduler-file", str(file), "--host", "127.0.0.1"]
+    worker += ["--nthreads", "1", "--death-timeout", "5", "--no-dashboard", "--local-directory", str(path)]
+    try:
+        processes += [subprocess.Popen(worker, **quiet) for _ in range(n_workers)]
+        end = time.monotonic() + 30
+        while not file.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        yield file, processes[0]
+    finally:
+        for process in processes:
+            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+                child.kill()
+            process.kill()
+            process.wait()
+
+
+def address_of(file: Path) -> str:
+    import json
+
+    return json.loads(file.read_text())["address"]
+
+
+def test_after_the_scheduler_is_killed_the_run_stops_at_once_and_is_resumed(tmp_path) -> None:
+    refs = timeframes(8, "sleep=0.1")
+    with scheduler_process(tmp_path) as (file, process):
+
+        def kill(event) -> None:
+            if isinstance(event, TimeframeCommitted) and event.timeframe.tf_counter == 2:
+                process.kill()
+
+        settings = BatchSettings(scheduler=address_of(file), connect_timeout_s=20, journal=tmp_path / "log")
+        start = time.monotonic()
+        report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=kill)
+        assert time.monotonic() - start < 40
+    assert "lost the scheduler at tcp://127.0.0.1" in report.failure and "--resume" in report.failure
+    assert not report.ok and not report.quarantined
+    assert 3 <= len(report.committed) < 8
+    assert len(report.committed) + len(report.abandoned) == 8
+    report = run_inline(flow(), refs, sink_at(tmp_path), journal=tmp_path / "log", resume=True)
+    assert report.ok
+    assert sorted(sink_at(tmp_path).commits) == list(range(8)), "nothing committed was done again"
+    assert contents(tmp_path / "out") == inline_bytes(tmp_path, refs)
+
+
+def test_a_scheduler_without_workers_is_a_config_error(tmp_path) -> None:
+    with scheduler_process(tmp_path, n_workers=0) as (file, _):
+        settings = BatchSettings(scheduler=address_of(file), connect_timeout_s=2)
+        with pytest.raises(ConfigError, match="has no workers; start some: dask worker tcp://"):
+            run_batch(flow(), timeframes(1), sink_at(tmp_path), settings=settings)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_after_the_driver_is_killed_at_any_time_a_resumed_run_ends_with_the_same_bytes(tmp_path, seed) -> None:
+    n, rng = 10, random.Random(seed)
+    command = [sys.executable, str(HERE / "runner_driver.py"), str(tmp_path), str(n), "0.15"]
+    process = subprocess.Popen(command, env=ENV)
+    out = tmp_path / "out"
+    end = time.monotonic() + 60
+    while len(list(out.glob("run*"))) < seed and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0, 0.3))
+    assert process.poll() is None, "killed before its end"
+    process.kill()
+    process.wait()
+    workers = {int(line.split()[1]) for line in (tmp_path / "runs.txt").read_text().splitlines()}
+    psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=20)
+    assert not any(psutil.pid_exists(pid) for pid in workers), "workers go with their driver"
+    before = contents(out)
+    committed = {name for name in before if not name.startswith(".aside")}
+    assert 0 < len(committed) < 2 * n
+    end_of_first = (tmp_path / "runs.txt").read_text().count("\n")
+
+    done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    n_already = len({name.partition("/")[0] for name in committed})
+    assert f"{n_already} already done" in done.stdout
+    again = [int(line.split()[0]) for line in (tmp_path / "runs.txt").read_text().splitlines()[end_of_first:]]
+    assert len(again) == n - n_already, "nothing committed is even begun again"
+    assert contents(out) == inline_bytes(tmp_path, timeframes(n))
+    with Journal(tmp_path / "log", _configuration(tmp_path), resume=True) as journal:
+        assert len(journal.entries) == n and all(entry.is_committed for entry in journal.entries.values())
+
+
+def _configuration(path: Path) -> dict[str, str]:
+    from o2dask.runners.ledger import configuration
+
+    return configuration(flow(), sink_at(path))
