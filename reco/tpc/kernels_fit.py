@@ -3,30 +3,32 @@
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from .kernels_helix import B2C, field_at, rotate, transport_gas
-from .kernels_update import cluster_errors, update
-from .kernels_walk import load_cov, reset_cov, store_cov
+from o2dask.reco.tpc.kernels_helix import B2C, field_at, rotate, transport_gas
+from o2dask.reco.tpc.kernels_jit import body, launcher
+from o2dask.reco.tpc.kernels_update import cluster_errors, update
+from o2dask.reco.tpc.kernels_walk import load_cov, reset_cov, store_cov
 
 __all__ = ["fit_track", "fit_tracks"]
 
-_ZERO = np.float32(0.0)
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _DEG = np.float32(math.pi / 180.0)
 
 
-@njit(cache=True, nogil=True)
-def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, is_used):
+@body
+def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, path):
     """Fit track `i` from its outermost cluster to its innermost, starting from the state there.
 
     first : (n + 1,) int32, offsets of the tracks' clusters, innermost first.
-    hit_y, hit_z : (m,) float32 [cm]; hit_row, hit_sector, is_used : (m,) uint8.
+    hit_y, hit_z : (m,) float32 [cm]; hit_row, hit_sector : (m,) uint8.
+    path : (m,) float32, out: length of the track over the pad [cm], 0 for a cluster that is not used.
     par : (n, 6) float32, x y z snp tgl q2pt; in: near the outermost cluster, in the frame of its sector; out: at the
         innermost cluster used, in the frame of that cluster's sector.
     cov : (n, 15) float32, out. chi2 : (n,) float32, out.
     last : (n, 3) int32, out: clusters used; index within the track of the innermost and of the outermost used.
 
-    A cluster above `chi2_drop` is left out (is_used 0). A track that cannot be fitted has 0 clusters used.
+    A cluster above `chi2_drop` is left out. A track that cannot be fitted has 0 clusters used.
     """
     begin, end = first[i], first[i + 1]
     x, y, z, snp, tgl, q2pt = par[i, 0], par[i, 1], par[i, 2], par[i, 3], par[i, 4], par[i, 5]
@@ -36,7 +38,7 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, 
     n, inner, outer = 0, -1, -1
     sector = np.int64(hit_sector[end - 1]) if end > begin else 0
     for k in range(end - 1, begin - 1, -1):
-        is_used[k] = 0
+        path[k] = _ZERO
     for k in range(end - 1, begin - 1, -1):
         row = np.int64(hit_row[k])
         other = np.int64(hit_sector[k])
@@ -56,7 +58,7 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, 
         if d <= chi2_drop:
             sum_chi2 += d
             n += 1
-            is_used[k] = 1
+            path[k] = detector.row_height[row] * math.sqrt((_ONE + tgl * tgl) / (_ONE - snp * snp))
             inner = k - begin
             outer = max(outer, inner)
             par[i, 0], par[i, 1], par[i, 2] = x, y, z
@@ -66,8 +68,8 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, 
     last[i, 0], last[i, 1], last[i, 2] = n, inner, outer
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def fit_tracks(first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, is_used):
+@launcher
+def fit_tracks(first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, path):
     """Run `fit_track` on every track."""
     for i in prange(par.shape[0]):
-        fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, is_used)
+        fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, path)

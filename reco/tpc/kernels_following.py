@@ -5,10 +5,11 @@ three rounds, with one result whatever the number of threads.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from .kernels_seeding import find_seed, seed_state
-from .kernels_walk import reset_cov, walk
+from o2dask.reco.tpc.kernels_jit import body, launcher
+from o2dask.reco.tpc.kernels_seeding import find_seed, seed_state
+from o2dask.reco.tpc.kernels_walk import reset_cov, walk
 
 __all__ = ["fill_tracks", "find_color", "find_in_sector", "follow"]
 
@@ -18,7 +19,7 @@ PAR_OUT = 8
 """Columns of a found track: x y z snp tgl q2pt at its outermost cluster; the last two are spare."""
 
 
-@njit(cache=True, nogil=True)
+@body
 def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
     """Return (clusters, innermost row, outermost row, sector of that) of the track of a seed; 0 clusters: none.
 
@@ -45,7 +46,7 @@ def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
     return n, row_in, row_out, sector_out
 
 
-@njit(cache=True, nogil=True)
+@body
 def find_in_sector(sector, row_start, grid, detector, search, seeding, scratch, pool):
     """Find the tracks whose seeds lie in `sector`, and append them to its part of the pool."""
     par, cov, best, hits, hit_sector = scratch
@@ -81,7 +82,7 @@ def find_in_sector(sector, row_start, grid, detector, search, seeding, scratch, 
     count[0], count[1] = n_tracks, n_hits
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@launcher
 def find_color(color, row_start, grid, detector, search, seeding, scratch, pool, pool_start):
     """Run `find_in_sector` on the twelve sectors of one colour.
 
@@ -108,7 +109,7 @@ def find_color(color, row_start, grid, detector, search, seeding, scratch, pool,
         )
 
 
-@njit(cache=True, nogil=True)
+@body
 def fill_tracks(count, pool_start, pool_info, pool_hit, pool_row, first, hits):
     """Copy the pools' tracks, sector by sector, to dense arrays: rows in the pool, hit offsets and hits."""
     n, m = 0, 0

@@ -1,16 +1,18 @@
 """Sorting clusters into cells by counting: one sector row at a time, so rows run in parallel with one result."""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from o2dask.reco.tpc.kernels_jit import body, launcher
 
 __all__ = ["cell_of", "count_rows", "fill_rows", "nearest", "row_offset", "sort_cells", "sort_row"]
 
 N_ROWS = 152
 
 
-@njit(cache=True, nogil=True)
+@body
 def count_rows(sector, row, row_start):
-    """Fill row_start (36 * 152 + 1,) int32 with the offset of each sector row; return whether input is in that order."""
+    """Fill row_start (5473,) int32 with the offset of each sector row; return whether the input is in that order."""
     row_start[:] = 0
     last = 0
     is_sorted = True
@@ -24,7 +26,7 @@ def count_rows(sector, row, row_start):
     return is_sorted
 
 
-@njit(cache=True, nogil=True)
+@body
 def fill_rows(sector, row, row_start, cursor, order):
     """Fill order (n,) int32 with the clusters by sector row, stable; cursor (36 * 152,) int32 is scratch."""
     cursor[:] = row_start[:-1]
@@ -34,7 +36,7 @@ def fill_rows(sector, row, row_start, cursor, order):
         cursor[key] += 1
 
 
-@njit(cache=True, nogil=True)
+@body
 def cell_of(y, w, half, ny, nz, w_min, inv_dy, inv_dz):
     """Return the cell within its row of a cluster at y and w = z towards its own side [cm]; clamped at the rims."""
     iy = min(max(int((y + half) * inv_dy), 0), ny - 1)
@@ -42,13 +44,13 @@ def cell_of(y, w, half, ny, nz, w_min, inv_dy, inv_dz):
     return iz * ny + iy
 
 
-@njit(cache=True, nogil=True)
+@body
 def row_offset(grid, sector, row):
     """Return the first cell of a sector row."""
     return np.int64(sector) * np.int64(grid.sector_cells) + np.int64(grid.row_cell[row])
 
 
-@njit(cache=True, nogil=True)
+@body
 def sort_row(key, y, z, order, row_start, row_half, grid, index):
     """Sort the clusters of sector row `key` into their cells."""
     first, last = row_start[key], row_start[key + 1]
@@ -78,7 +80,7 @@ def sort_row(key, y, z, order, row_start, row_half, grid, index):
         index[k] = i
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@launcher
 def sort_cells(y, z, order, row_start, row_half, grid, index):
     """Fill grid.yz, grid.cell_start and index (n,) int32: where each sorted cluster is in the input.
 
@@ -88,7 +90,7 @@ def sort_cells(y, z, order, row_start, row_half, grid, index):
         sort_row(key, y, z, order, row_start, row_half, grid, index)
 
 
-@njit(cache=True, nogil=True)
+@body
 def nearest(grid, sector, row, half, y, z, wy, wz, vy, vz):
     """Return the unused cluster with the least dy2/vy + dz2/vz within (wy, wz) [cm] of (y, z), or -1."""
     ny = np.int64(grid.row_ny[row])

@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit
 
-from .kernels_grid import nearest, row_offset
-from .kernels_helix import B2C, field_at
-from .kernels_update import cluster_errors
+from o2dask.reco.tpc.kernels_grid import nearest, row_offset
+from o2dask.reco.tpc.kernels_helix import B2C, field_at
+from o2dask.reco.tpc.kernels_jit import body
+from o2dask.reco.tpc.kernels_update import cluster_errors
 
 __all__ = ["between", "find_seed", "seed_state"]
 
@@ -15,7 +15,7 @@ _ZERO, _ONE, _TWO, _HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np
 _SQRT6 = np.float32(math.sqrt(6.0))
 
 
-@njit(cache=True, nogil=True)
+@body
 def between(grid, detector, search, sector, row_a, rows, ya, yb, yc, za, zb, zc):
     """Return how many of the rows between three clusters have an unused cluster near the parabola, and a distance."""
     xa, xb, xc = detector.row_x[row_a], detector.row_x[row_a - rows], detector.row_x[row_a - 2 * rows]
@@ -43,7 +43,7 @@ def between(grid, detector, search, sector, row_a, rows, ya, yb, yc, za, zb, zc)
     return found, distance
 
 
-@njit(cache=True, nogil=True)
+@body
 def find_seed(grid, detector, search, seeding, sector, row, a, best):
     """Write (yb, zb, yc, zc, curvature or NaN) of the best partner clusters of cluster `a` to best (5,); return if any.
 
@@ -105,7 +105,7 @@ def find_seed(grid, detector, search, seeding, sector, row, a, best):
     return is_found
 
 
-@njit(cache=True, nogil=True)
+@body
 def seed_state(par, cov, detector, seeding, row, ya, za, best):
     """Write the state at the outermost cluster of a seed to par (6,), and a covariance that is positive by make.
 

@@ -1,7 +1,8 @@
 """Kalman update of one track with one cluster, and what a cluster's errors are. Bodies for CPU and GPU."""
 
 import numpy as np
-from numba import njit
+
+from o2dask.reco.tpc.kernels_jit import body
 
 __all__ = ["cluster_errors", "cluster_variances", "update"]
 
@@ -9,7 +10,7 @@ _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _MIN_COS2 = np.float32(0.02)
 
 
-@njit(cache=True, nogil=True)
+@body
 def cluster_variances(errors, row, drift, snp, tgl):
     """Return the variances of y and z [cm2] of a cluster after `drift` [cm] on a track of the given slopes.
 
@@ -24,15 +25,15 @@ def cluster_variances(errors, row, drift, snp, tgl):
     return vy, vz
 
 
-@njit(cache=True, nogil=True)
+@body
 def cluster_errors(detector, row, z, snp, tgl):
-    """Return `cluster_variances` with the drift length known (absolute z) or taken from a track that points to z = 0."""
+    """Return `cluster_variances`; the drift length is known (absolute z) or that of a track that points to z = 0."""
     depth = abs(z) if detector.is_absolute > _ZERO else abs(tgl) * detector.row_x[row]
     drift = max(detector.drift_length - depth, _ZERO)
     return cluster_variances(detector.errors, row, drift, snp, tgl)
 
 
-@njit(cache=True, nogil=True)
+@body
 def update(y, z, snp, tgl, q2pt, c, dy, dz, vy, vz, max_chi2):
     """Return (chi2, y, z, snp, tgl, q2pt, c) with a cluster at (y + dy, z + dz) of variances vy, vz [cm2].
 

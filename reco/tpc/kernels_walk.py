@@ -6,11 +6,11 @@ One body serves the search inwards, the search outwards and the extension of tra
 import math
 
 import numpy as np
-from numba import njit
 
-from .kernels_grid import nearest
-from .kernels_helix import B2C, field_at, rotate, transport, transport_gas
-from .kernels_update import cluster_errors, update
+from o2dask.reco.tpc.kernels_grid import nearest
+from o2dask.reco.tpc.kernels_helix import B2C, field_at, rotate, transport, transport_gas
+from o2dask.reco.tpc.kernels_jit import body
+from o2dask.reco.tpc.kernels_update import cluster_errors, update
 
 __all__ = ["COS_SECTOR", "SIN_SECTOR", "load_cov", "neighbour", "reset_cov", "store_cov", "walk"]
 
@@ -19,20 +19,20 @@ _ZERO = np.float32(0.0)
 N_ROWS = 152
 
 
-@njit(cache=True, nogil=True)
+@body
 def load_cov(a):
     """Return the 15 elements of an array as a tuple."""
     return (a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14])
 
 
-@njit(cache=True, nogil=True)
+@body
 def store_cov(a, c):
     """Write a tuple of 15 to an array."""
     a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7] = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
     a[8], a[9], a[10], a[11], a[12], a[13], a[14] = c[8], c[9], c[10], c[11], c[12], c[13], c[14]
 
 
-@njit(cache=True, nogil=True)
+@body
 def reset_cov(a, vyz, vslope, vq2pt):
     """Write a diagonal covariance: variances of y and z, of snp and tgl, of q/pt."""
     for i in range(15):
@@ -44,14 +44,14 @@ def reset_cov(a, vyz, vslope, vq2pt):
     a[14] = vq2pt
 
 
-@njit(cache=True, nogil=True)
+@body
 def neighbour(sector, direction):
     """Return the next sector of the same side, towards growing (1) or falling (-1) azimuth."""
     base = 0 if sector < 18 else 18
     return base + (sector - base + direction + 18) % 18
 
 
-@njit(cache=True, nogil=True)
+@body
 def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, grid, detector, search):
     """Return (number of clusters, row of the last one, its sector) of a walk over rows.
 

@@ -77,7 +77,10 @@ class TpcTrackingParams:
     max_snp : largest |sin phi| in a sector's frame; beyond, a track along the rows has poor y.
     min_clusters, min_density : a track's clusters, and clusters per row between its first and last.
     is_absolute : z is the true one (triggered data); otherwise it floats, as in continuous readout.
-    merge_... : see `o2dask.reco.tpc.merging`.
+    merge_max_gap, merge_max_overlap : rows between two pieces of one track, or in both.
+    merge_chi2 : largest chi2 (5 parameters) of two pieces; low leaves clones, high makes fakes.
+    merge_window : largest distance in z of the ends [cm].
+    dedx_fraction : part of the clusters, those of least charge, whose mean is dE/dx.
     """
 
     n_sigma: float = 4.0
@@ -97,7 +100,9 @@ class TpcTrackingParams:
         SeedRound(is_vertex=False, row_first=147, min_pt=0.05, slope_back=2.2),
     )
     merge_max_gap: int = 40
-    merge_chi2: float = 40.0
+    merge_max_overlap: int = 3
+    merge_chi2: float = 50.0
+    merge_window: float = 60.0
     dedx_fraction: float = 0.6
 
     def __post_init__(self) -> None:

@@ -7,27 +7,14 @@ import numpy as np
 
 from o2dask.reco.geometry.tpc import BZ_KG, N_ROWS, N_SECTORS
 from o2dask.reco.tpc.grid import SortedClusters, make_detector, sort_clusters
-from o2dask.reco.tpc.kernels_fit import fit_tracks
 from o2dask.reco.tpc.kernels_following import fill_tracks, find_color
 from o2dask.reco.tpc.kernels_helix import B2C
 from o2dask.reco.tpc.kernels_types import Detector, Search, SeedPass
+from o2dask.reco.tpc.merging import join_crossing, join_pieces
 from o2dask.reco.tpc.params import SeedRound, TpcTrackingParams
+from o2dask.reco.tpc.segments import Fitted, Hits, Segments, fit_segments
 
-__all__ = ["FoundTracks", "TrackResult", "find_tracks", "track_clusters"]
-
-
-class FoundTracks(NamedTuple):
-    """Tracks before the final fit, with their clusters in the sorted order, innermost first.
-
-    par : (n, 6) float32, x y z snp tgl q2pt at the outermost cluster, in its sector's frame.
-    cov : (n, 15) float32, there.
-    first : (n + 1,) int32; hits : (m,) int32, row of the sorted clusters.
-    """
-
-    par: np.ndarray
-    cov: np.ndarray
-    first: np.ndarray
-    hits: np.ndarray
+__all__ = ["TrackResult", "find_tracks", "track_clusters"]
 
 
 class TrackResult(NamedTuple):
@@ -36,6 +23,10 @@ class TrackResult(NamedTuple):
     par : (n, 6) float32, x y z snp tgl q2pt in the frame of `sector` (n,) uint8.
     cov : (n, 15) float32. chi2 : (n,) float32.
     first : (n + 1,) int32; clusters : (m,) int32, rows of the input, innermost first, of one track contiguous.
+    path : (m,) float32, length of the track over each cluster's pad [cm].
+    shift : (n,) float32 [cm]
+        Of a track across the central electrode, whose z is the true one: what was added to z on the A side and taken
+        from it on the C side. NaN of others.
     stages_s : CPU seconds of each stage.
     """
 
@@ -45,6 +36,8 @@ class TrackResult(NamedTuple):
     sector: np.ndarray
     first: np.ndarray
     clusters: np.ndarray
+    path: np.ndarray
+    shift: np.ndarray
     stages_s: dict[str, float]
 
 
@@ -92,7 +85,9 @@ def make_round(seed_round: SeedRound, bz: float) -> SeedPass:
     )
 
 
-def find_tracks(clusters: SortedClusters, detector: Detector, params: TpcTrackingParams) -> FoundTracks:
+def find_tracks(
+    clusters: SortedClusters, sector: np.ndarray, row: np.ndarray, detector: Detector, params: TpcTrackingParams
+) -> Segments:
     """Return the tracks that seeding and following find; marks their clusters as used."""
     reach = _within_reach(np.diff(clusters.row_start).reshape(N_SECTORS, N_ROWS).sum(1))
     tracks_max = reach // params.min_clusters
@@ -123,7 +118,10 @@ def find_tracks(clusters: SortedClusters, detector: Detector, params: TpcTrackin
     n, m = count.sum(0)
     rows, first, hits = np.empty(n, np.int64), np.empty(n + 1, i4), np.empty(m, i4)
     fill_tracks(count, pool_start, pool[3], pool[4], rows, first, hits)
-    return FoundTracks(pool[1][rows], pool[2][rows], first, hits)
+    cluster = clusters.index[hits]
+    yz = clusters.grid.yz[hits]
+    y, z = np.ascontiguousarray(yz[:, 0]), np.ascontiguousarray(yz[:, 1])
+    return Segments(pool[1][rows], pool[2][rows], Hits(first, cluster, y, z, row[cluster], sector[cluster]))
 
 
 def _within_reach(per_sector: np.ndarray) -> np.ndarray:
@@ -157,23 +155,27 @@ def track_clusters(
     detector = make_detector(params, field)
     clusters = sort_clusters(sector, row, y, z, detector)
     clock.lap("grid")
-    found = find_tracks(clusters, detector, params)
+    segments = find_tracks(clusters, sector, row, detector, params)
     clock.lap("finding")
-    hit_input = clusters.index[found.hits]
-    hit_y, hit_z = clusters.grid.yz[found.hits, 0], clusters.grid.yz[found.hits, 1]
-    hit_row, hit_sector = row[hit_input], sector[hit_input]
-    n, m = len(found.par), len(found.hits)
-    par, cov = found.par.copy(), np.empty((n, 15), np.float32)
-    chi2, last = np.empty(n, np.float32), np.empty((n, 3), np.int32)
-    is_used = np.empty(m, np.uint8)
-    chi2_fit = np.float32(params.chi2_fit)
-    fit_tracks(found.first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_fit, par, cov, chi2, last, is_used)
+    fitted = fit_segments(segments, detector, params.chi2_fit)
     clock.lap("fit")
-    keep = last[:, 0] >= params.min_clusters
-    hits_kept = (is_used > 0) & np.repeat(keep, np.diff(found.first))
-    first = np.zeros(int(keep.sum()) + 1, np.int32)
-    np.cumsum(last[keep, 0], out=first[1:])
-    sector_in = hit_sector[(found.first[:-1] + last[:, 1])[keep]]
-    result = TrackResult(par[keep], cov[keep], chi2[keep], sector_in, first, hit_input[hits_kept], clock.stages)
+    segments, fitted, shift = join_pieces(segments, fitted, detector, params)
+    if not params.is_absolute:
+        segments, fitted, shift = join_crossing(segments, fitted, detector, params)
+    clock.lap("merging")
+    result = _result(segments, fitted, shift, params, clock.stages)
     clock.lap("output")
     return result
+
+
+def _result(
+    segments: Segments, fitted: Fitted, shift: np.ndarray, params: TpcTrackingParams, stages: dict[str, float]
+) -> TrackResult:
+    """Return the tracks with enough clusters, without the clusters that the fit left out."""
+    keep = fitted.n_used >= params.min_clusters
+    used = (fitted.path > 0) & np.repeat(keep, np.diff(segments.hits.first))
+    first = np.zeros(int(keep.sum()) + 1, np.int32)
+    np.cumsum(fitted.n_used[keep], out=first[1:])
+    par, cov, chi2, _, sector, path = fitted
+    clusters = segments.hits.cluster[used]
+    return TrackResult(par[keep], cov[keep], chi2[keep], sector[keep], first, clusters, path[used], shift[keep], stages)

@@ -1,0 +1,28 @@
+"""How kernels are compiled: one decorator for bodies, one for launchers.
+
+Knows numba only. Division by zero gives infinity, as on a GPU, instead of an exception in every division
+(error_model="numpy"); multiply and add may be fused. NaN and infinity keep their meaning: comparisons can be trusted.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+__all__ = ["body", "launcher"]
+
+_FASTMATH = {"contract", "nsz", "arcp"}
+
+
+def body(function: Callable[..., Any]) -> Any:
+    """Compile the work of one item: callable from launchers, from other bodies and from numba.cuda kernels."""
+    return njit(cache=True, nogil=True, error_model="numpy", fastmath=_FASTMATH)(function)
+
+
+def launcher(function: Callable[..., Any]) -> Any:
+    """Compile a loop over items with prange.
+
+    The loop must call one body and do nothing else: numba 0.68 loses writes to arrays of a named tuple that are made in
+    the parallel loop itself.
+    """
+    return njit(cache=True, nogil=True, error_model="numpy", fastmath=_FASTMATH, parallel=True)(function)

@@ -1,0 +1,77 @@
+"""Tracks as pieces with two ends, and the hits of the pieces side by side: what merging and fitting hand each other."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from o2dask.reco.tpc.kernels_fit import fit_tracks
+from o2dask.reco.tpc.kernels_types import Detector
+
+__all__ = ["Fitted", "Hits", "Segments", "fit_segments", "hits_of", "take_ragged"]
+
+
+class Hits(NamedTuple):
+    """Clusters of tracks, of one track contiguous and innermost first.
+
+    first : (n + 1,) int32; cluster : (m,) int32, rows of the input; y, z : (m,) float32 [cm]; row, sector : (m,) uint8.
+    """
+
+    first: np.ndarray
+    cluster: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    row: np.ndarray
+    sector: np.ndarray
+
+
+class Segments(NamedTuple):
+    """Tracks before a fit: state and covariance at the outermost cluster, in its sector's frame, and all clusters.
+
+    par : (n, 6) float32, x y z snp tgl q2pt; cov : (n, 15) float32.
+    """
+
+    par: np.ndarray
+    cov: np.ndarray
+    hits: Hits
+
+
+class Fitted(NamedTuple):
+    """Tracks after a fit: state and covariance at the innermost cluster used, in the frame of `sector`.
+
+    chi2 : (n,) float32; n_used : (n,) int32; sector : (n,) uint8; path : (m,) float32 per cluster [cm], 0: not used.
+    """
+
+    par: np.ndarray
+    cov: np.ndarray
+    chi2: np.ndarray
+    n_used: np.ndarray
+    sector: np.ndarray
+    path: np.ndarray
+
+
+def take_ragged(first: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets and the positions of the content of `rows` of a ragged array with offsets `first`."""
+    count = np.diff(first)[rows]
+    offsets = np.zeros(len(rows) + 1, np.int32)
+    np.cumsum(count, out=offsets[1:])
+    at = np.repeat(first[:-1][rows] - offsets[:-1], count) + np.arange(offsets[-1])
+    return offsets, at
+
+
+def hits_of(hits: Hits, rows: np.ndarray) -> Hits:
+    """Return the clusters of some tracks, in the order of `rows`."""
+    first, at = take_ragged(hits.first, rows)
+    return Hits(first, *(part[at] for part in hits[1:]))
+
+
+def fit_segments(segments: Segments, detector: Detector, chi2_drop: float) -> Fitted:
+    """Return the fit of every track inwards, from its outermost cluster to its innermost."""
+    n, hits = len(segments.par), segments.hits
+    par, cov = segments.par.copy(), np.empty((n, 15), np.float32)
+    chi2, last = np.empty(n, np.float32), np.empty((n, 3), np.int32)
+    path = np.empty(len(hits.cluster), np.float32)
+    drop = np.float32(chi2_drop)
+    fit_tracks(hits.first, hits.y, hits.z, hits.row, hits.sector, detector, drop, par, cov, chi2, last, path)
+    inner = hits.first[:-1] + np.maximum(last[:, 1], 0)
+    sector = hits.sector[inner] if n else np.zeros(0, np.uint8)
+    return Fitted(par, cov, chi2, last[:, 0], sector, path)

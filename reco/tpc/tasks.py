@@ -1,0 +1,60 @@
+"""The processors of TPC reconstruction: tracker and track labels. Payloads in, payloads out; no physics."""
+
+from o2dask.context import ProcessingContext
+from o2dask.reco.tpc.schema import TPC_SCHEMAS
+from o2dask.specs import ConfigParamSpec, DataProcessorSpec, parse_outputs
+
+__all__ = ["run_tpc_track_labels", "run_tpc_tracker", "tpc_track_labels", "tpc_tracker"]
+
+
+def run_tpc_tracker(ctx: ProcessingContext) -> None:
+    """Find and fit the tracks of one timeframe."""
+    from o2dask.reco.tpc.params import TpcTrackingParams
+    from o2dask.reco.tpc.reconstruct import reconstruct
+
+    params = TpcTrackingParams(min_clusters=ctx.options["min_clusters"])
+    tracks, members, _ = reconstruct(ctx.inputs["clusters"], params, ctx.options["bz"])
+    ctx.outputs.make("tracks", tracks)
+    ctx.outputs.make("trackclusters", members)
+    for name, count in (("clusters", ctx.inputs["clusters"].n_rows), ("tracks", tracks.n_rows)):
+        ctx.counters[name] = ctx.counters.get(name, 0) + count
+    ctx.counters["attached_clusters"] = ctx.counters.get("attached_clusters", 0) + members.n_rows
+
+
+def tpc_tracker() -> DataProcessorSpec:
+    """Return the processor ``tpc-tracker``: native clusters to tracks with their clusters."""
+    from o2dask.reco.geometry.tpc import BZ_KG
+
+    return DataProcessorSpec(
+        name="tpc-tracker",
+        inputs="clusters:TPC/CLUSTERNATIVE",
+        outputs=parse_outputs("tracks:TPC/TRACKS;trackclusters:TPC/TRACKCLUSTERS", TPC_SCHEMAS),
+        algorithm=run_tpc_tracker,
+        options=(
+            ConfigParamSpec(name="bz", default=BZ_KG, help="solenoid field [kG]"),
+            ConfigParamSpec(name="min_clusters", default=20, help="clusters that a track must have"),
+        ),
+        cost_ms=2000.0,
+    )
+
+
+def run_tpc_track_labels(ctx: ProcessingContext) -> None:
+    """Label the tracks of a simulated timeframe; real ones have no labels, and get none."""
+    from o2dask.reco.tpc.labels import label_tracks
+
+    labels = ctx.inputs["labels"]
+    if labels is not None:
+        made = label_tracks(ctx.inputs["tracks"], ctx.inputs["members"], labels)
+        ctx.outputs.make("tracklabel", made)
+        ctx.counters["fake_tracks"] = ctx.counters.get("fake_tracks", 0) + int((made["purity"] < 0.9).sum())
+
+
+def tpc_track_labels() -> DataProcessorSpec:
+    """Return the processor ``tpc-track-labels``: which particle each track is, where clusters have labels."""
+    return DataProcessorSpec(
+        name="tpc-track-labels",
+        inputs="tracks:TPC/TRACKS;members:TPC/TRACKCLUSTERS;labels:TPC/CLUSTERLABEL?lifetime=optional",
+        outputs=parse_outputs("tracklabel:TPC/TRACKLABEL?lifetime=optional", TPC_SCHEMAS),
+        algorithm=run_tpc_track_labels,
+        cost_ms=50.0,
+    )
