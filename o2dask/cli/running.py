@@ -1,0 +1,231 @@
+"""A run as a command makes it: signals, a face, the runner, the summary, the exit status.
+
+`reco` and `simulate` share it. Knows runners and their reports; no file format, no workflow.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from o2dask.cli.boundary import BAD_DATA
+from o2dask.cli.faces import Face, JsonFace, choose_face, rate_text
+from o2dask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from o2dask.runners.report import RunReport
+    from o2dask.runners.settings import BatchSettings
+    from o2dask.runners.sink import Sink
+    from o2dask.timeframe import TimeframeRef
+    from o2dask.workflow import Topology
+
+__all__ = ["Interrupts", "carry_out", "parse_options", "size_text"]
+
+
+class Interrupts:
+    """A stop token set by Ctrl-C or SIGTERM; the second one kills this process and its workers.
+
+    Batch systems send SIGTERM before the wall time ends: it drains as well.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._stop = say, threading.Event()
+        self._before: dict[int, Any] = {}
+        self.status = 0
+
+    def is_set(self) -> bool:
+        """Return whether to stop."""
+        return self._stop.is_set()
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._caught)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        self.status = 128 + number
+        if self._stop.is_set():
+            _kill_children()
+            os._exit(self.status)
+        self._stop.set()
+        self._say("stopping: what is in flight is finished and committed; once more to kill it")
+
+
+def carry_out(
+    topology: "Topology",
+    refs: "Sequence[TimeframeRef]",
+    sink: "Sink",
+    settings: "BatchSettings",
+    *,
+    where: str,
+    inline: bool = False,
+    log_json: bool = False,
+    lost: Sequence[str] = (),
+) -> int:
+    """Run all timeframes and return the exit status; progress goes to stderr, the summary to stdout.
+
+    Parameters
+    ----------
+    topology, refs, sink, settings
+        As for the runners; with `inline` only the journal and the resume of `settings` count.
+    where : str
+        What the user calls the output.
+    inline, log_json : bool
+        Run in this process; write JSON lines to stderr and nothing to stdout.
+    lost : sequence of str
+        What the input has lost already: one line each; makes the status 1.
+    """
+    with choose_face(topology.name, log_json) as face:
+        for text in lost:
+            face.say(f"lost: {text}")
+        with Interrupts(face.say) as stop:
+            sink.prepare()  # what is wrong with the output is told before workers start
+            report = _run(topology, refs, sink, settings, inline, face, stop)
+    status = 0 if report.ok and not lost else BAD_DATA
+    if report.interrupted:
+        status = stop.status
+    if isinstance(face, JsonFace):
+        face.write(_summary_json(report, where, lost, status))
+    else:
+        sys.stdout.write("\n".join(_summary(report, where, lost)) + "\n")
+    return status
+
+
+def parse_options(given: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return ``processor.option=value`` texts as processor to option to value.
+
+    >>> parse_options(["tpc-tracker.min-clusters=50"])
+    {'tpc-tracker': {'min-clusters': '50'}}
+    """
+    options: dict[str, dict[str, str]] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        processor, dot, option = name.strip().partition(".")
+        if not (equals and dot and processor and option):
+            raise ConfigError(f"option {text!r}: want processor.option=value, such as tpc-tracker.min-clusters=50")
+        options.setdefault(processor, {})[option] = value
+    return options
+
+
+def size_text(n_bytes: float) -> str:
+    """Return a size as people read it.
+
+    >>> size_text(1536), size_text(2.5e9)
+    ('1.5 kB', '2.5 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+def _run(
+    topology: "Topology",
+    refs: "Sequence[TimeframeRef]",
+    sink: "Sink",
+    settings: "BatchSettings",
+    inline: bool,
+    face: Face,
+    stop: Interrupts,
+) -> "RunReport":
+    if inline:
+        from o2dask.runners.inline import run_inline
+
+        return run_inline(
+            topology, refs, sink, journal=settings.journal, progress=face, resume=settings.resume, stop=stop
+        )
+    from o2dask.runners.batch import run_batch
+
+    return run_batch(topology, refs, sink, settings=settings, progress=face, stop=stop)
+
+
+def _summary(report: "RunReport", where: str, lost: Sequence[str]) -> list[str]:
+    n_files, n_bytes = sum(len(r.files) for r in report.committed), sum(r.n_bytes for r in report.committed)
+    rate = f", {rate_text(len(report.committed) / report.wall_s)}" if report.wall_s and report.committed else ""
+    workers = f" on {report.n_workers} workers" if report.n_workers > 1 else ""
+    lines = [
+        f"{len(report.committed)} of {report.n_timeframes} timeframes committed to {where} "
+        f"in {report.wall_s:.1f} s{rate}{workers}: {n_files} files, {size_text(n_bytes)}"
+    ]
+    if report.already_done:
+        lines.append(f"{len(report.already_done)} were committed by an earlier run")
+    if report.seconds:
+        lines.append(f"time: {_shares(report.seconds)}")
+    if report.quarantined:
+        lines.append(f"{len(report.quarantined)} failed and were set aside:")
+        lines += _listed(
+            [(q.reason, f"  {q.ref.id}: {q.reason}" + f" ({q.file})" * bool(q.file)) for q in report.quarantined]
+        )
+    if lost:
+        lines.append(f"{len(lost)} times the input has lost something:")
+        lines += [f"  {text}" for text in lost]
+    if report.abandoned:
+        lines.append(f"{len(report.abandoned)} are left; the same command with --resume does them")
+    if report.failure:
+        lines.append(f"stopped: {report.failure}")
+    return lines
+
+
+def _shares(seconds: Mapping[str, float]) -> str:
+    total = sum(seconds.values()) or 1.0
+    largest = Counter(seconds).most_common(6)
+    return ", ".join(f"{name} {100 * s / total:.0f} %" for name, s in largest)
+
+
+def _listed(told: Sequence[tuple[str, str]], per_reason: int = 3) -> list[str]:
+    """Return lines, no more than a few of one reason."""
+    lines, seen = [], Counter[str]()
+    for reason, line in told:
+        seen[reason] += 1
+        if seen[reason] <= per_reason:
+            lines.append(line)
+    return lines + [f"  and {n - per_reason} more: {reason}" for reason, n in seen.items() if n > per_reason]
+
+
+def _summary_json(report: "RunReport", where: str, lost: Sequence[str], status: int) -> dict[str, Any]:
+    return {
+        "event": "summary",
+        "at": time.time(),
+        "status": status,
+        "output": where,
+        "n_timeframes": report.n_timeframes,
+        "n_committed": len(report.committed),
+        "n_already_done": len(report.already_done),
+        "n_left": len(report.abandoned),
+        "quarantined": [
+            {"timeframe": str(q.ref.id), "source": f"{q.ref.url}#{q.ref.index}", "reason": q.reason, "file": q.file}
+            for q in report.quarantined
+        ],
+        "lost": list(lost),
+        "failure": report.failure,
+        "interrupted": report.interrupted,
+        "wall_s": report.wall_s,
+        "n_workers": report.n_workers,
+        "busy_fraction": report.busy_fraction,
+        "n_bytes": sum(r.n_bytes for r in report.committed),
+        "counters": dict(report.counters),
+        "seconds": dict(report.seconds),
+    }
+
+
+def _kill_children() -> None:
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue

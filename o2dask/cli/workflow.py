@@ -1,0 +1,78 @@
+"""``o2dask workflow``: which there are, and what they do."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from o2dask.cli.parameters import Options
+from o2dask.errors import ConfigError
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
+
+
+@app.callback()
+def _group() -> None:
+    """List workflows; show their processors, data, options and tasks."""
+
+
+@app.command("list")
+def list_() -> None:
+    """List the registered workflows.
+
+    Others are given as module:function or file.py:function, a function without arguments that returns a WorkflowSpec.
+    """
+    from o2dask.workflow import list_workflows
+
+    known = list_workflows()
+    width = max(map(len, known), default=0)
+    sys.stdout.write("".join(f"{name:{width}}  {path}\n" for name, path in known.items()))
+
+
+@app.command()
+def show(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="WORKFLOW", help="Names, module:function, file.py:function, or - for JSON on stdin."),
+    ],
+    format: Annotated[str, typer.Option("--format", help="text, json, dot or html.")] = "text",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.")] = None,
+    option: Options = [],  # noqa: B006 - typer wants a list
+    keep: Annotated[
+        list[str], typer.Option(metavar="PATTERN", help="Data that leave through the output (AOD/*); repeat it.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Show a workflow: processors in the order of execution, who feeds whom, options, and the tasks they travel in.
+
+    Several workflows are merged: the dangling ends of one are in another.
+
+    [b]Examples[/b]
+
+    \b
+    o2dask workflow show async
+    o2dask workflow show async --format html --out async.html
+    o2dask workflow show async --format dot | dot -Tpdf > async.pdf
+    o2dask workflow show async -o tpc-tracker.min-clusters=50
+    o2dask workflow show part1.py:flow --format json | o2dask workflow show part2.py:flow -
+    """
+    from functools import reduce
+    from operator import or_
+
+    from o2dask.cli.running import parse_options
+    from o2dask.specs import WorkflowSpec
+    from o2dask.workflow import Topology, compile_workflow, load_workflow
+    from o2dask.workflow import show as drawn
+
+    specs = [Topology.from_json(sys.stdin.read()).workflow() if n == "-" else load_workflow(n) for n in names]
+    merged: WorkflowSpec = reduce(or_, specs)
+    text = drawn(compile_workflow(merged, parse_options(option)), format, keep)
+    if out is None:
+        sys.stdout.write(text + "\n")
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written: {error.strerror}; choose another --out") from None
