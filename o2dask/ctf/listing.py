@@ -33,19 +33,26 @@ def list_timeframes(paths: Sequence[str], damages: list[Damage] | None = None) -
         Files, globs, ``@list.txt`` (one of these per line, ``#`` begins a comment, relative to the list's folder) and
         fsspec URLs (``s3://...``). A file named twice counts once.
     damages : list of Damage, optional
-        Filled with what files have lost; without it each is logged as a warning.
+        Filled with what files have lost, also with files that are no CTF at all; without it, what they have lost is
+        logged as a warning, and such a file is an error.
 
     Raises
     ------
     ConfigError
         If a file is missing, empty or a folder, a pattern matches nothing, or two files hold the same timeframe.
     CtfError
-        If a file is not a CTF file or of another version.
+        If a file is not a CTF file or of another version, and `damages` is not given.
     """
     refs: list[TimeframeRef] = []
     first_in: dict[TimeframeId, str] = {}
     for url in dict.fromkeys(url for path in paths for url in _expand(path)):
-        reader = CtfReader(url)
+        try:
+            reader = CtfReader(url)
+        except CtfError as error:
+            if damages is None:
+                raise
+            damages.append(Damage(url, None, str(error)))
+            continue
         for ref in reader.refs():
             if (other := first_in.setdefault(ref.id, url)) != url:
                 raise ConfigError(f"timeframe {ref.id} is in {other} and in {url}; leave one of the files out")
