@@ -187,6 +187,8 @@ def parquet_events(url: str) -> RawEvents:
     event = raw["event"]
     if np.any(np.diff(event) < 0):
         raise DataError(f"events {url!r}: column event decreases; want the rows of each event together, in order")
+    if not np.isin(raw["status"], (1, 2)).all():
+        raise DataError(f"events {url!r}: column status: want 1 (final) or 2 (decays), no partons, no resonances")
     ids, impact, weight = _event_table(url, np.unique(event))
     columns = {name: raw[name].astype(np.int64) for name in ("pdg", "status", "parent")}
     columns |= {name: raw[name].astype(np.float64) for name in ("px", "py", "pz")}
