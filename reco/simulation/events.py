@@ -190,7 +190,7 @@ def parquet_events(url: str) -> RawEvents:
     if not np.isin(raw["status"], (1, 2)).all():
         raise DataError(f"events {url!r}: column status: want 1 (final) or 2 (decays), no partons, no resonances")
     ids, impact, weight = _event_table(url, np.unique(event))
-    columns = {name: raw[name].astype(np.int64) for name in ("pdg", "status", "parent")}
+    columns: dict[str, np.ndarray] = {n: raw[n].astype(np.int64) for n in ("pdg", "status", "parent")}
     columns |= {name: raw[name].astype(np.float64) for name in ("px", "py", "pz")}
     columns |= {name: raw[name] * _MM for name in ("vx", "vy", "vz")}
     columns["vt"] = raw["vt"] * _MM / C_CM_PER_NS

@@ -227,9 +227,10 @@ def _blast_wave(pt: np.ndarray, mt: np.ndarray, beta_mean: float, temperature: f
     beta_surface = min(beta_mean * (2 + power) / 2, 0.98)
     rho = np.arctanh(beta_surface * r**power)
     a, b = np.outer(pt, np.sinh(rho)) / temperature, np.outer(mt, np.cosh(rho)) / temperature
-    return pt * mt * (r * i0e(a) * k1e(b) * np.exp(a - b)).sum(axis=1)
+    shape: np.ndarray = (r * i0e(a) * k1e(b) * np.exp(a - b)).sum(axis=1)
+    return pt * mt * shape
 
 
 def _cumulative(density: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    total = np.concatenate(([0.0], np.cumsum(np.diff(grid) * (density[1:] + density[:-1]) / 2)))
+    total: np.ndarray = np.concatenate(([0.0], np.cumsum(np.diff(grid) * (density[1:] + density[:-1]) / 2)))
     return total / total[-1]

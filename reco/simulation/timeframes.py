@@ -137,8 +137,10 @@ def timeframe_refs(params: TimeframeParams, n: int) -> list[TimeframeRef]:
 
 def load_sample(params: TimeframeParams) -> EventSample | None:
     """Return the events from which timeframes draw, within `eta_max`; None with the built-in generator."""
-    if params.generator == "builtin":
-        return None
+    return None if params.generator == "builtin" else _read_sample(params)
+
+
+def _read_sample(params: TimeframeParams) -> EventSample:
     committed = files("o2dask.reco.simulation.sample").joinpath(f"{params.system}.parquet")
     sample = read_events(params.events or str(committed)).within(params.eta_max)
     if not sample.n_events:
@@ -170,13 +172,8 @@ def build_timeframe(params: TimeframeParams, tf_counter: int, sample: EventSampl
     bc = place_collisions(where, params.scheme, params.n_orbits, rate_hz=params.rate, collisions=params.collisions)
     vertex = where.standard_normal((3, len(bc))) * np.array([[params.sigma_xy], [params.sigma_xy], [params.sigma_z]])
     time = where.standard_normal(len(bc)) * params.sigma_t
-    if params.generator == "builtin":
-        sample = generate(params.system, len(bc), what, eta_max=params.eta_max, flow=params.flow)
-        events = np.arange(len(bc))
-    else:
-        sample = load_sample(params) if sample is None else sample
-        events = what.choice(sample.n_events, len(bc), p=sample.weight / sample.weight.sum())
-    particles, counts = _particles(params, sample, events, vertex, how)
+    events, chosen = _events(params, len(bc), sample, what)
+    particles, counts = _particles(params, events, chosen, vertex, how)
     starts = np.cumsum(counts) - counts
     collisions = {
         "bc": bc.astype(np.int64),
@@ -184,12 +181,22 @@ def build_timeframe(params: TimeframeParams, tf_counter: int, sample: EventSampl
         "y": vertex[1].astype(np.float32),
         "z": vertex[2].astype(np.float32),
         "t": time.astype(np.float32),
-        "impact": sample.impact[events].astype(np.float32),
+        "impact": events.impact[chosen].astype(np.float32),
         "weight": np.ones(len(bc), np.float32),
         "first_particle": starts.astype(np.int32),
         "n_particles": counts.astype(np.int32),
     }
     return {"MC/COLLISIONS": Columns(MC_COLLISIONS, collisions), "MC/PARTICLES": particles}
+
+
+def _events(
+    params: TimeframeParams, n: int, sample: EventSample | None, rng: np.random.Generator
+) -> tuple[EventSample, np.ndarray]:
+    """Return events and which of them the `n` collisions are; a sample's are drawn in proportion to their weight."""
+    if params.generator == "builtin":
+        return generate(params.system, n, rng, eta_max=params.eta_max, flow=params.flow), np.arange(n)
+    sample = _read_sample(params) if sample is None else sample
+    return sample, rng.choice(sample.n_events, n, p=sample.weight / sample.weight.sum())
 
 
 def _particles(
