@@ -88,7 +88,7 @@ def _n_bytes(frame: Any) -> int:
 
 def _size(n_bytes: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
+        if n_bytes < 999.5:
             return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.3g} TB"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from o2dask.analysis.formulas.elementary import asinh
 from o2dask.analysis.formulas.registry import formula
 
 PARTICLE = ("O2mcparticle", "O2mcparticle_001")
@@ -41,7 +42,7 @@ def eta(px, py, pz):
     pt2 = px * px + py * py
     momentum = np.sqrt(pt2 + pz * pz)
     difference = np.where(pz > 0, pt2 / (momentum + pz), momentum - pz)
-    return np.where(difference < ALONG_THE_BEAM, _far(pz), np.arcsinh(pz / np.sqrt(pt2)))
+    return np.where(difference < ALONG_THE_BEAM, _far(pz), asinh(pz / np.sqrt(pt2)))
 
 
 @formula(*PARTICLE, getter="y")

@@ -6,6 +6,7 @@ State at `x` in the frame rotated by `alpha`: snp is the sine of the local azimu
 import numpy as np
 
 from o2dask.analysis.formulas.constants import ALMOST_0, TWO_PI, VERY_BIG, X_BEAM_PIPE
+from o2dask.analysis.formulas.elementary import asinh
 from o2dask.analysis.formulas.registry import formula
 
 BARREL = ("O2track", "O2track_iu")
@@ -15,8 +16,7 @@ FORWARD = ("O2mfttrack", "O2mfttrack_001", "O2fwdtrack")
 @formula(*BARREL, *FORWARD, getter="pt", unit="GeV/c")
 def pt(signed1Pt):
     """Return the transverse momentum; 8.5e37 GeV/c where signed1Pt is zero."""
-    curvature = np.abs(signed1Pt)
-    return np.where(curvature <= ALMOST_0, VERY_BIG, 1 / curvature)
+    return 1 / np.maximum(np.abs(signed1Pt), ALMOST_0)
 
 
 @formula(*BARREL, *FORWARD, getter="p", unit="GeV/c")
@@ -32,7 +32,7 @@ def eta(tgl):
 
     O2 writes -ln(tan(pi/4 - atan(tgl)/2)), which is asinh(tgl); this form keeps its digits at large tgl.
     """
-    return np.arcsinh(tgl)
+    return asinh(tgl)
 
 
 @formula(*BARREL, getter="phi", unit="rad")
@@ -83,7 +83,7 @@ def rapidity(signed1Pt, tgl, *, m):
     O2 writes 0.5*ln((E + pz)/(E - pz)), which is asinh(pz/mT); this form keeps its digits where E is close to pz,
     and is the pseudorapidity where signed1Pt is zero.
     """
-    return np.arcsinh(tgl / np.hypot(np.float32(1), np.float32(m) * signed1Pt))
+    return asinh(tgl / np.hypot(np.float32(1), np.float32(m) * signed1Pt))
 
 
 @formula(*BARREL, *FORWARD, getter="sign")

@@ -10,6 +10,8 @@ from formula_oracle import ORACLE
 
 from o2dask.analysis import Dataframe
 from o2dask.analysis.formulas import FORMULAS
+from o2dask.analysis.formulas.elementary import asinh
+from o2dask.analysis.formulas.registry import BLOCK
 from o2dask.aod.model import tables
 from o2dask.columns import Columns, Jagged
 
@@ -171,3 +173,22 @@ def test_a_layer_that_the_its_does_not_have_has_no_clusters():
     table = Dataframe(InMemory(random_dataframe(1, N_ROWS, ("O2trackextra_001",))))["O2trackextra_001"]
     assert not table.itsClsSizeInLayer(7).any()
     assert not table.itsClsSizeInLayer(layer=-1).any()
+
+
+def test_a_column_longer_than_a_block_is_computed_as_a_short_one():
+    columns = random_rows("O2track_iu", 2 * BLOCK + 7)
+    table = Dataframe(InMemory({"O2track_iu": columns}))["O2track_iu"]
+    for name in ("pt", "eta", "px", "sign", "pVector", "isWithinBeamPipe"):
+        whole = getattr(table, name)()
+        parts = [getattr(table[start : start + 1000], name)() for start in range(0, len(table), 1000)]
+        np.testing.assert_array_equal(whole, np.concatenate(parts))
+    np.testing.assert_array_equal(table.energy(0.5)[-3:], table[-3:].energy(0.5))
+
+
+def test_the_fast_asinh_is_precise_where_both_of_its_branches_meet_and_at_the_ends():
+    size = np.concatenate([np.logspace(-30, 18, 100_000), np.linspace(0.2, 0.3, 100_000)]).astype(np.float32)
+    exact = np.arcsinh(size.astype(np.float64))
+    for x, want in ((size, exact), (-size, -exact)):
+        assert np.abs(asinh(x) / want - 1).max() < 6e-7
+    assert asinh(np.float32([0.0, -0.0])).tolist() == [0, 0]
+    assert np.isnan(asinh(np.float32([np.nan])))[0]
