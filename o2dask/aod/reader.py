@@ -76,9 +76,9 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _open(url: str) -> Sequence[DataFrameSource]:
-    if "://" in url and url.split("?")[0].endswith(".root"):
-        return _root(url)  # uproot speaks protocols (XRootD, HTTP) that list no folders
     store = _store(url)
+    if not store.is_local and url.split("?")[0].endswith(".root"):
+        return _root(url)  # XRootD and HTTP servers need not list folders
     if not store.fs.exists(store.path):
         raise ConfigError(f"{url}: no such file or folder")
     if store.fs.isdir(store.path):

@@ -88,6 +88,7 @@ class Ao2dWriter:
         self._numbers.add(number)
 
     def _begin(self) -> None:
+        self._aside.touch(exist_ok=False)  # uproot would make missing folders
         self._file = uproot.recreate(self._aside, compression=_COMPRESSION)
         if self._metadata:
             _write_map(self._file, "metaData", self._metadata)

@@ -125,7 +125,7 @@ class Store:
         try:
             entries = self.fs.ls(self.join(*parts), detail=False)
             return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def numbers(self) -> list[int]:
