@@ -73,8 +73,8 @@ LAYERS = (
     _wall("ITS layer 5", 34.24, 73.71, 0.0110),
     _wall("ITS layer 6", 39.2, 73.71, 0.0110),
     _wall("ITS and TPC support", 50.0, 250.0, 0.0050, 42.7),
-    _wall("TPC inner containment vessel", 60.65, 250.0, 0.0065, 42.7),
-    _wall("TPC inner field cage", 78.0, 250.0, 0.0085, 42.7),
+    _wall("TPC inner containment vessel", 60.8, 250.0, 0.0070, 42.7),
+    _wall("TPC inner field cage", 78.4, 250.0, 0.0070, 42.7),
 )
 """From the beam to the drift gas, ascending in radius."""
 

@@ -5,6 +5,7 @@ whatever the number of particles; see `simulate_tpc`.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -27,11 +28,13 @@ from o2dask.reco.tpc.simulation_merging_kernels import (
 )
 from o2dask.reco.tpc.simulation_params import TpcSimParams, geometry, response, transport
 
-__all__ = ["SimulatedTpc", "simulate_tpc"]
+__all__ = ["SimulatedTpc", "simulate_tpc", "true_crossings"]
 
 _LANES, _LANE_HITS = 64, 32768
 _BUCKETS = N_SECTORS * N_ROWS
 _MAX_MERGED = 32
+_WORD = 0xFFFFFFFFFFFFFFFF
+"""Seeds are taken modulo 2^64."""
 
 
 class SimulatedTpc(NamedTuple):
@@ -55,6 +58,18 @@ class _Particles(NamedTuple):
     path: np.ndarray
     mass: np.ndarray
     charge: np.ndarray
+
+
+class _Room(NamedTuple):
+    """Where the transport of each lane writes, see `simulation_kernels.transport_lanes`."""
+
+    hits: np.ndarray
+    keys: np.ndarray
+    owners: np.ndarray
+    n_hits: np.ndarray
+    references: np.ndarray
+    has_hit: np.ndarray
+    ends: np.ndarray
 
 
 class _Raw(NamedTuple):
@@ -142,15 +157,12 @@ def simulate_tpc(
     params = params or TpcSimParams()
     _check(collisions, particles, n_bcs)
     counters: Counter[str] = Counter()
-    moved = _charged(particles)
-    references = np.zeros((len(moved.row), 6), np.float32)
-    has_hit = np.zeros(len(moved.row), np.uint8)
-    raw = _clusters(collisions, particles, moved, params, (seed, n_bcs, references, has_hit), counters)
+    raw, rows, references = _clusters(collisions, particles, params, (seed, n_bcs), counters)
     out = _merged(raw, params, n_bcs, counters)
     payloads = {
         "TPC/CLUSTERNATIVE": Columns(CLUSTERNATIVE, {n: getattr(out, n) for n in CLUSTERNATIVE.names}),
         "TPC/CLUSTERLABEL": Columns(CLUSTERLABEL, {n: getattr(out, n) for n in CLUSTERLABEL.names}),
-        "MC/TPCREFS": _references(out, moved.row, references, particles.n_rows),
+        "MC/TPCREFS": _references(out, rows, references, particles.n_rows),
     }
     counters["clusters"] = len(out.time)
     return SimulatedTpc(payloads, dict(counters))
@@ -183,54 +195,72 @@ def _charged(particles: Columns) -> _Particles:
     return _Particles(row=rows, mass=masses.astype(np.float32), charge=charge[which[rows]].astype(np.float32), **picked)
 
 
-def _clusters(
-    collisions: Columns,
-    particles: Columns,
-    moved: _Particles,
-    params: TpcSimParams,
-    rest: tuple[int, int, np.ndarray, np.ndarray],
-    counters: Counter[str],
-) -> _Raw:
-    """Transport and respond, lane by lane, until all particles are done; return all clusters."""
-    seed, n_bcs, references, has_hit = rest
-    n_lanes = max(min(_LANES, len(moved.row)), 1)
-    edges = np.linspace(0, len(moved.row), n_lanes + 1).astype(np.int64)
+def true_crossings(particles: Columns, params: TpcSimParams | None = None, seed: int = 1) -> dict[str, np.ndarray]:
+    """Return where the particles really cross pad rows: the truth that clusters are a measurement of.
+
+    Arrays of one length, a particle's crossings together and in the order of its path: mc, sector, pad_row (int32),
+    y, z [cm, in the sector's frame], tan_y, tan_z (dy/dx, dz/dx), ionisation (1 = minimum), time since the collision
+    [ns] (float32). The same particles, settings and seed as in `simulate_tpc` give the same paths.
+    """
+    params = params or TpcSimParams()
+    moved = _charged(particles)
+    room = _room(len(moved.row))
+    parts = [(np.empty((0, 2), np.int32), np.empty((0, 6), np.float32))]
+    for _ in _rounds(moved, params, seed, room):
+        for lane, n in enumerate(room.n_hits):
+            parts.append((room.owners[lane, :n].copy(), room.hits[lane, :n].copy()))
+    owners, hits = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(owners[:, 0], kind="stable")  # lanes take turns; within a particle the order is kept
+    owners, hits = owners[order], hits[order]
+    found = {"mc": owners[:, 0], "sector": owners[:, 1] // N_ROWS, "pad_row": owners[:, 1] % N_ROWS}
+    return found | {name: hits[:, i] for i, name in enumerate(("y", "z", "tan_y", "tan_z", "ionisation", "time"))}
+
+
+def _room(n_particles: int) -> _Room:
+    n_lanes = max(min(_LANES, n_particles), 1)
+    return _Room(
+        hits=np.empty((n_lanes, _LANE_HITS, 6), np.float32),
+        keys=np.empty((n_lanes, _LANE_HITS), np.uint64),
+        owners=np.empty((n_lanes, _LANE_HITS, 2), np.int32),
+        n_hits=np.zeros(n_lanes, np.int64),
+        references=np.zeros((n_particles, 6), np.float32),
+        has_hit=np.zeros(n_particles, np.uint8),
+        ends=np.zeros((n_lanes, moving.N_ENDS), np.int64),
+    )
+
+
+def _rounds(moved: _Particles, params: TpcSimParams, seed: int, room: _Room) -> Iterator[None]:
+    """Transport as many particles as there is room for, hand over, and go on until all are done."""
+    edges = np.linspace(0, len(moved.row), len(room.n_hits) + 1).astype(np.int64)
     cursor, stop = edges[:-1].copy(), edges[1:].copy()
-    hits = np.empty((n_lanes, _LANE_HITS, 6), np.float32)
-    keys = np.empty((n_lanes, _LANE_HITS), np.uint64)
-    owners = np.empty((n_lanes, _LANE_HITS, 2), np.int32)
-    room = _Raw(*(np.empty((n_lanes, _LANE_HITS), t) for t in _RAW_TYPES))
-    n_hits, n_out = np.zeros(n_lanes, np.int64), np.zeros(n_lanes, np.int64)
-    ends, fates = np.zeros((n_lanes, moving.N_ENDS), np.int64), np.zeros((n_lanes, answering.N_FATES), np.int64)
-    collision, bc = np.array(particles["collision"]), np.array(collisions["bc"])
-    t_collision = np.array(collisions["t"])
-    geo, constants, answer = geometry(params.dead), transport(params), response(params)
-    parts: list[_Raw] = []
-    state = np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
+    geo, constants, state = geometry(params.dead), transport(params), np.uint64(seed & _WORD)
     while (cursor < stop).any():
-        moving.transport_lanes(
-            cursor, stop, moved, geo, constants, state, hits, keys, owners, n_hits, references, has_hit, ends
-        )
+        moving.transport_lanes(cursor, stop, moved, geo, constants, state, *room)
+        yield
+
+
+def _clusters(
+    collisions: Columns, particles: Columns, params: TpcSimParams, when: tuple[int, int], counters: Counter[str]
+) -> tuple[_Raw, np.ndarray, np.ndarray]:
+    """Transport and respond; return all clusters, the rows that were transported, and their first hits (n, 6)."""
+    seed, n_bcs = when
+    moved = _charged(particles)
+    room = _room(len(moved.row))
+    n_lanes = len(room.n_hits)
+    clusters = _Raw(*(np.empty((n_lanes, _LANE_HITS), t) for t in _RAW_TYPES))
+    n_out, fates = np.zeros(n_lanes, np.int64), np.zeros((n_lanes, answering.N_FATES), np.int64)
+    # Copies: payloads are read-only, which to numba would be another type to compile for.
+    times = np.array(particles["collision"]), np.array(collisions["bc"]), np.array(collisions["t"])
+    constants = n_bcs / TIME_BIN_BC, geometry(params.dead), response(params)
+    parts = [_noise(params, seed, n_bcs, counters)]
+    for _ in _rounds(moved, params, seed, room):
         answering.respond_lanes(
-            n_hits,
-            hits,
-            keys,
-            owners,
-            collision,
-            bc,
-            t_collision,
-            n_bcs / TIME_BIN_BC,
-            geo,
-            answer,
-            room,
-            n_out,
-            fates,
+            room.n_hits, room.hits, room.keys, room.owners, *times, *constants, clusters, n_out, fates
         )
-        parts.append(_Raw(*(np.concatenate([a[lane, :n] for lane, n in enumerate(n_out)]) for a in room)))
-    _count(ends, fates, moved, counters)
-    del hits, keys, owners, room
-    parts.append(_noise(params, seed, n_bcs, counters))
-    return _joined(parts)
+        parts.append(_Raw(*(np.concatenate([a[lane, :n] for lane, n in enumerate(n_out)]) for a in clusters)))
+    _count(room.ends, fates, counters)
+    del clusters
+    return _joined(parts), moved.row, room.references
 
 
 def _joined(parts: list[_Raw]) -> _Raw:
@@ -243,9 +273,9 @@ def _joined(parts: list[_Raw]) -> _Raw:
     return _Raw(*joined)
 
 
-def _count(ends: np.ndarray, fates: np.ndarray, moved: _Particles, counters: Counter[str]) -> None:
+def _count(ends: np.ndarray, fates: np.ndarray, counters: Counter[str]) -> None:
     how, what = ends.sum(axis=0), fates.sum(axis=0)
-    counters["particles"] = len(moved.row)
+    counters["particles"] = int(how.sum())
     for name, code in (
         ("left", moving.LEFT),
         ("decayed", moving.DECAYED),
@@ -262,7 +292,7 @@ def _count(ends: np.ndarray, fates: np.ndarray, moved: _Particles, counters: Cou
 
 def _noise(params: TpcSimParams, seed: int, n_bcs: int, counters: Counter[str]) -> _Raw:
     """Return noise clusters: uniform in row, pad and time, small charges."""
-    rng = np.random.default_rng([seed & 0xFFFFFFFFFFFFFFFF, 0x6E6F697365])
+    rng = np.random.default_rng([seed & _WORD, 0x6E6F697365])
     n_bins = n_bcs / TIME_BIN_BC
     n = int(rng.poisson(params.noise_rate * _BUCKETS * n_bins))
     bucket = rng.integers(0, _BUCKETS, n)

@@ -8,7 +8,8 @@ geometry that is used. Scalar bodies only.
 import math
 
 import numpy as np
-from numba import njit
+
+from o2dask.reco.tpc.kernels_jit import body
 
 __all__ = ["arc_between", "cylinder_step", "line_step", "plane_step", "rotated", "turning_step"]
 
@@ -17,13 +18,13 @@ _AHEAD = 1e-9
 """A crossing up to this angle [rad] behind the start counts as here, not as one turn ahead: rounding."""
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def rotated(a, b, sine, cosine):
     """Return the components of (a, b) in a frame turned by the angle of `sine` and `cosine`."""
     return a * cosine + b * sine, b * cosine - a * sine
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def arc_between(s, c, s1, c1, k):
     """Return the arc [cm, >= 0] over which the direction turns from (s, c) to (s1, c1) with curvature k."""
     sine, cosine = s1 * c - c1 * s, c1 * c + s1 * s
@@ -39,7 +40,7 @@ def arc_between(s, c, s1, c1, k):
     return angle / abs(k)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def plane_step(x, y, s, c, k, x_plane, outward):
     """Go to x = `x_plane` without turning back before; return (reached, y1, s1, c1, arc)."""
     dx = x_plane - x
@@ -56,7 +57,7 @@ def plane_step(x, y, s, c, k, x_plane, outward):
     return True, y1, s1, c1, arc_between(s, c, s1, c1, k)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def turning_step(x, y, s, c, k, outward):
     """Go to where x has its extremum; return (x1, y1, s1, c1, arc), c1 just past zero."""
     c1 = -1e-9 if outward else 1e-9
@@ -64,7 +65,7 @@ def turning_step(x, y, s, c, k, outward):
     return x + (s1 - s) / k, y - (c1 - c) / k, s1, c1, arc_between(s, c, s1, c1, k)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def line_step(x, y, s, c, k, sine, cosine, upward):
     """Go to the line through the origin at the angle of `sine` and `cosine`, crossing it to the left if `upward`.
 
@@ -83,7 +84,7 @@ def line_step(x, y, s, c, k, sine, cosine, upward):
     return u1, s1, c1, arc_between(s, c, s1, c1, k)
 
 
-@njit(cache=True, nogil=True)
+@body
 def cylinder_step(x, y, s, c, k, radius, outward):
     """Go to the cylinder around the origin where it is left (`outward`) or entered; (reached, x1, y1, s1, c1, arc).
 

@@ -8,8 +8,9 @@ crossing of a pad row within its pads becomes a hit. Knows arrays and scalars on
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from o2dask.reco.tpc.kernels_jit import body, launcher
 from o2dask.reco.tpc.simulation_helix_kernels import (
     cylinder_step,
     line_step,
@@ -48,11 +49,15 @@ _SPEED = 29.9792458
 _SINE10, _COSINE10, _TAN10 = math.sin(math.pi / 18), math.cos(math.pi / 18), math.tan(math.pi / 18)
 _FAR = 250.0
 _MAX_STEPS = 200_000
+_GRAZING = 0.05
+"""Least cosine of incidence on a wall: a track along a cylinder is not in it for ever."""
+_SLOWEST = 0.02
+"""beta gamma below which a particle is at rest."""
 _REFRESH = 0.002
 """Relative change of momentum after which the losses per cm are computed anew."""
 
 
-@njit(cache=True, nogil=True)
+@body
 def _inner_step(x, y, s, c, k, layers, zone):
     """Go to the next cylinder from between layers `zone` - 1 and `zone`: (reached, x, y, s, c, arc, layer, zone)."""
     ok, x1, y1, s1, c1, arc = cylinder_step(x, y, s, c, k, layers[zone, 0], True)
@@ -64,7 +69,7 @@ def _inner_step(x, y, s, c, k, layers, zone):
     return ok, x1, y1, s1, c1, arc, layer, after
 
 
-@njit(cache=True, nogil=True)
+@body
 def _sector_step(x, y, s, c, k, planes, at, inner_radius):
     """Go to the next thing in a sector's frame from between planes `at` - 1 and `at`.
 
@@ -93,10 +98,10 @@ def _sector_step(x, y, s, c, k, planes, at, inner_radius):
     return x1, y1, s1, c1, arc, -1, 1 if up else -1, False
 
 
-@njit(cache=True, nogil=True)
+@body
 def _locate(x, y, s, c, geo):
     """Return the sector (0-17) of a global point, the point and direction in its frame, and the interval of planes."""
-    sector = int(math.floor(math.atan2(y, x) / (math.pi / 9.0)))
+    sector = math.floor(math.atan2(y, x) / (math.pi / 9.0))
     sector = sector + 18 if sector < 0 else min(sector, 17)
     x, y = rotated(x, y, geo.sine[sector], geo.cosine[sector])
     c, s = rotated(c, s, geo.sine[sector], geo.cosine[sector])
@@ -106,7 +111,7 @@ def _locate(x, y, s, c, geo):
     return sector, x, y, s, c, at
 
 
-@njit(cache=True, nogil=True)
+@body
 def _gas_numbers(p, mass, charge, par):
     """Return beta, ionisation, loss and xi per cm, Landau bounds, scattering per root cm, at momentum p."""
     beta = p / math.sqrt(p * p + mass * mass)
@@ -121,9 +126,75 @@ def _gas_numbers(p, mass, charge, par):
     return beta, ionisation, par.gas_loss * ionisation, xi, middle, highest, theta
 
 
-@njit(cache=True, nogil=True)
+@body
+def _cross_wall(state, layer, x, y, s, c, tgl, p, mass, charge, par):
+    """Lose energy and scatter in layer `layer` at a point on it; return (state, p, s, c, tgl)."""
+    stretch = math.sqrt(1.0 + tgl * tgl)
+    slope = abs(x * c + y * s) / par.layers[layer, 0] / stretch
+    many = 1.0 / max(slope, _GRAZING)
+    x_over_x0, g_per_cm2 = par.layers[layer, 2] * many, par.layers[layer, 3] * many
+    state, p, theta = wall(state, p, mass, charge, x_over_x0, g_per_cm2, par)
+    state, s, c, tgl = scattered(state, s, c, tgl, theta)
+    return state, p, s, c, tgl
+
+
+@body
+def _cross_gas(state, ds, s, c, tgl, p, mass, numbers, par):
+    """Lose energy and scatter along `ds` [cm] of gas; `numbers` of `_gas_numbers`; return (state, p, s, c, tgl)."""
+    _, _, loss, xi, middle, highest, theta = numbers
+    if loss > 0.0 and ds > 0.0:
+        state, value = landau_number(state, highest, par.landau, par.landau_tail)
+        lost = max(loss + xi * (value - middle), 0.1 * loss) * ds
+        energy = math.sqrt(p * p + mass * mass)
+        p = math.sqrt(max((energy - lost) ** 2 - mass * mass, 0.0)) if lost < energy - mass else 0.0
+    if theta > 0.0:
+        state, s, c, tgl = scattered(state, s, c, tgl, theta * math.sqrt(ds))
+    return state, p, s, c, tgl
+
+
+@body
+def _to_global(sector, x, y, s, c, geo):
+    """Return point and direction of a sector's frame in the global frame."""
+    x, y = rotated(x, y, -geo.sine[sector], geo.cosine[sector])
+    c, s = rotated(c, s, -geo.sine[sector], geo.cosine[sector])
+    return x, y, s, c
+
+
+@body
+def _write_reference(reference, sector, x, y, z, s, c, tgl, p, geo):
+    gx, gy, gs, gc = _to_global(sector, x, y, s, c, geo)
+    pt = p / math.sqrt(1.0 + tgl * tgl)
+    reference[0], reference[1], reference[2] = gx, gy, z
+    reference[3], reference[4], reference[5] = pt * gc, pt * gs, pt * tgl
+
+
+@body
+def _write_hit(at, row, bucket, y, z, s, c, tgl, ionisation, time, key, hits, keys, owners):
+    slant = math.copysign(max(abs(c), 1e-3), c)
+    hits[at, 0], hits[at, 1] = y, z
+    hits[at, 2], hits[at, 3] = s / slant, tgl / slant
+    hits[at, 4], hits[at, 5] = ionisation, time
+    keys[at] = key
+    owners[at, 0], owners[at, 1] = row, bucket
+
+
+@body
+def _start(x, y, s, c, geo, layers):
+    """Return (is_inner, zone, sector, x, y, s, c, at): where a particle begins, in the frame it begins in."""
+    radius, zone = math.sqrt(x * x + y * y), 0
+    while zone < layers.shape[0] and layers[zone, 0] <= radius:
+        zone += 1
+    if zone < layers.shape[0]:
+        return True, zone, 0, x, y, s, c, 0
+    sector, x, y, s, c, at = _locate(x, y, s, c, geo)
+    return False, zone, sector, x, y, s, c, at
+
+
+@body
 def transport_particle(row, particle, geo, par, seed, hits, keys, owners, n_hits, reference):
     """Transport one particle; append its hits and return (how it ended, number of hits now, whether it hit).
+
+    The loop is long because it is one state machine: where the next surface is, go there, what happens there.
 
     Parameters
     ----------
@@ -144,108 +215,67 @@ def transport_particle(row, particle, geo, par, seed, hits, keys, owners, n_hits
     """
     px, py, pz, x, y, z, time, decay, mass, charge = particle
     state = hashed(seed, np.uint64(row))
-    pt = math.sqrt(px * px + py * py)
-    p = math.sqrt(pt * pt + pz * pz)
+    pt, p = math.sqrt(px * px + py * py), math.sqrt(px * px + py * py + pz * pz)
     if pt <= 1e-6 or p <= par.min_momentum:
         return STOPPED, n_hits, False
     s, c, tgl = py / pt, px / pt, pz / pt
-    last_layer = par.layers.shape[0] - 1
-    first = n_hits
-    path, sector, at, zone = 0.0, 0, 0, 0
-    radius = math.sqrt(x * x + y * y)
-    while zone <= last_layer and par.layers[zone, 0] <= radius:
-        zone += 1
-    is_inner = zone <= last_layer
-    if not is_inner:
-        sector, x, y, s, c, at = _locate(x, y, s, c, geo)
-    if at >= geo.planes.shape[0] or abs(z) >= _FAR:
+    last_layer, outer_plane = par.layers.shape[0] - 1, geo.planes.shape[0] - 1
+    inner_radius = par.layers[last_layer, 0]
+    is_inner, zone, sector, x, y, s, c, at = _start(x, y, s, c, geo, par.layers)
+    if at > outer_plane or abs(z) >= _FAR:
         return LEFT, n_hits, False
-    p_known = -1.0
-    beta, ionisation, loss, xi, middle, highest, theta = _gas_numbers(p, mass, charge, par)
-    limit = min(decay, par.max_path)
+    first, path, limit = n_hits, 0.0, min(decay, par.max_path)
+    p_known, numbers = p, _gas_numbers(p, mass, charge, par)
     for _ in range(_MAX_STEPS):
+        if abs(p - p_known) > _REFRESH * p_known:
+            p_known, numbers = p, _gas_numbers(p, mass, charge, par)
         stretch = math.sqrt(1.0 + tgl * tgl)
         k = par.curvature * charge * stretch / p
-        if abs(p - p_known) > _REFRESH * p_known:
-            beta, ionisation, loss, xi, middle, highest, theta = _gas_numbers(p, mass, charge, par)
-            p_known = p
         plane, turn, layer, after, was_inner, is_inside = -1, 0, -1, 0, is_inner, False
         if is_inner:
             ok, x1, y1, s1, c1, arc, layer, after = _inner_step(x, y, s, c, k, par.layers, zone)
             if not ok:
                 return TRAPPED, n_hits, n_hits > first
+        elif at == 0 and c <= 0.0 and x * x + y * y < inner_radius * inner_radius:
+            x1, y1, s1, c1, arc, is_inside = x, y, s, c, 0.0, True
         else:
-            if at == 0 and c <= 0.0 and x * x + y * y < par.layers[last_layer, 0] ** 2:
-                x1, y1, s1, c1, arc, is_inside = x, y, s, c, 0.0, True
-            else:
-                x1, y1, s1, c1, arc, plane, turn, is_inside = _sector_step(
-                    x, y, s, c, k, geo.planes, at, par.layers[last_layer, 0]
-                )
+            x1, y1, s1, c1, arc, plane, turn, is_inside = _sector_step(x, y, s, c, k, geo.planes, at, inner_radius)
         ds = arc * stretch
         if path + ds >= limit:
             return DECAYED if decay <= par.max_path else CAPPED, n_hits, n_hits > first
-        x, y, s, c, z, path, time = x1, y1, s1, c1, z + arc * tgl, path + ds, time + ds / (beta * _SPEED)
-        if abs(z) >= _FAR:
+        x, y, s, c, z, path, time = x1, y1, s1, c1, z + arc * tgl, path + ds, time + ds / (numbers[0] * _SPEED)
+        if abs(z) >= _FAR or plane == outer_plane:
             return LEFT, n_hits, n_hits > first
         if was_inner:
             zone = after
             if par.layers[layer, 2] > 0.0 and abs(z) < par.layers[layer, 1]:
-                slope = abs(x * c + y * s) / par.layers[layer, 0] / stretch
-                many = 1.0 / max(slope, 0.05)
-                state, p, angle = wall(
-                    state,
-                    p,
-                    mass,
-                    charge,
-                    par.layers[layer, 2] * many,
-                    par.layers[layer, 3] * many,
-                    par,
-                )
-                state, s, c, tgl = scattered(state, s, c, tgl, angle)
+                state, p, s, c, tgl = _cross_wall(state, layer, x, y, s, c, tgl, p, mass, charge, par)
             if zone > last_layer:
                 is_inner = False
                 sector, x, y, s, c, at = _locate(x, y, s, c, geo)
         else:
             sector = (sector + turn + 18) % 18
+            if plane >= 1 and abs(y) <= geo.half_width[plane - 1]:
+                if n_hits >= hits.shape[0]:
+                    return FULL, first, False
+                if n_hits == first:
+                    _write_reference(reference, sector, x, y, z, s, c, tgl, p, geo)
+                bucket = (sector + (0 if z >= 0.0 else 18)) * 152 + plane - 1
+                state, key = next_word(state)
+                _write_hit(n_hits, row, bucket, y, z, s, c, tgl, numbers[1], time, key, hits, keys, owners)
+                n_hits += 1
             if plane >= 0:
-                if plane == geo.planes.shape[0] - 1:
-                    return LEFT, n_hits, n_hits > first
-                pad_row = plane - 1
-                if pad_row >= 0 and abs(y) <= geo.half_width[pad_row]:
-                    if n_hits >= hits.shape[0]:
-                        return FULL, first, False
-                    if n_hits == first:
-                        gx, gy = rotated(x, y, -geo.sine[sector], geo.cosine[sector])
-                        gc, gs = rotated(c, s, -geo.sine[sector], geo.cosine[sector])
-                        reference[0], reference[1], reference[2] = gx, gy, z
-                        reference[3], reference[4], reference[5] = p / stretch * gc, p / stretch * gs, p / stretch * tgl
-                    slant = math.copysign(max(abs(c), 1e-3), c)
-                    state, key = next_word(state)
-                    hits[n_hits, 0], hits[n_hits, 1] = y, z
-                    hits[n_hits, 2], hits[n_hits, 3] = s / slant, tgl / slant
-                    hits[n_hits, 4], hits[n_hits, 5] = ionisation, time
-                    keys[n_hits] = key
-                    owners[n_hits, 0] = row
-                    owners[n_hits, 1] = (sector + (0 if z >= 0.0 else 18)) * 152 + pad_row
-                    n_hits += 1
                 at = plane + 1 if c > 0.0 else plane
             if is_inside:
                 is_inner, zone = True, last_layer
-                x, y = rotated(x, y, -geo.sine[sector], geo.cosine[sector])
-                c, s = rotated(c, s, -geo.sine[sector], geo.cosine[sector])
-            if loss > 0.0 and ds > 0.0:
-                state, value = landau_number(state, highest, par.landau, par.landau_tail)
-                lost = max(loss + xi * (value - middle), 0.1 * loss) * ds
-                energy = math.sqrt(p * p + mass * mass)
-                p = math.sqrt(max((energy - lost) ** 2 - mass * mass, 0.0)) if lost < energy - mass else 0.0
-            if theta > 0.0:
-                state, s, c, tgl = scattered(state, s, c, tgl, theta * math.sqrt(ds))
-        if p <= par.min_momentum or p < 0.02 * mass:
+                x, y, s, c = _to_global(sector, x, y, s, c, geo)
+            state, p, s, c, tgl = _cross_gas(state, ds, s, c, tgl, p, mass, numbers, par)
+        if p <= par.min_momentum or p < _SLOWEST * mass:
             return STOPPED, n_hits, n_hits > first
     return CAPPED, n_hits, n_hits > first
 
 
-@njit(cache=True, nogil=True)
+@body
 def transport_lane(lane, cursor, stop, columns, geo, par, seed, hits, keys, owners, n_hits, references, has_hit, ends):
     """Transport the particles of one lane until they are done or its room is used up."""
     n, i = 0, cursor[lane]
@@ -277,7 +307,7 @@ def transport_lane(lane, cursor, stop, columns, geo, par, seed, hits, keys, owne
     n_hits[lane] = n
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@launcher
 def transport_lanes(cursor, stop, columns, geo, par, seed, hits, keys, owners, n_hits, references, has_hit, ends):
     """Transport the particles of each lane until they are done or the lane's room is used up.
 

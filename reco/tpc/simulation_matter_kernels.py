@@ -1,14 +1,13 @@
 """What matter does to a particle: energy loss with fluctuations, scattering, radiation of electrons.
 
-Energies in GeV. Bethe-Bloch and Highland: PDG, Passage of particles through matter. Straggling: Landau with the tail cut
-so that the mean is the mean loss (GEANT3 manual, PHYS332), a gamma distribution of the same variance in thick layers.
-Scalar bodies only.
+Energies in GeV. Bethe-Bloch and Highland: PDG, Passage of particles through matter. Straggling: Landau with the tail
+cut so that the mean is the mean loss (GEANT3 manual, PHYS332), in thick layers a gamma distribution of the same
+variance. Scalar bodies only.
 """
 
 import math
 
-from numba import njit
-
+from o2dask.reco.tpc.kernels_jit import body
 from o2dask.reco.tpc.simulation_random_kernels import gamma_variate, quick_normal, uniform
 
 __all__ = [
@@ -30,7 +29,7 @@ _K = 0.307075e-3
 _LN2 = math.log(2.0)
 
 
-@njit(cache=True, nogil=True)
+@body
 def aleph(bg, p0, p1, p2, p3, p4):
     """Return the ionisation at beta gamma `bg` relative to a unit near its minimum (ALEPH's parametrisation)."""
     beta = bg / math.sqrt(1.0 + bg * bg)
@@ -38,7 +37,7 @@ def aleph(bg, p0, p1, p2, p3, p4):
     return (p1 - a - math.log(p2 + bg**-p4)) * p0 / a
 
 
-@njit(cache=True, nogil=True)
+@body
 def largest_transfer(bg, mass):
     """Return the largest energy [GeV] that one electron can take."""
     gamma = math.sqrt(1.0 + bg * bg)
@@ -46,7 +45,7 @@ def largest_transfer(bg, mass):
     return 2.0 * ELECTRON_MASS * bg * bg / (1.0 + 2.0 * gamma * ratio + ratio * ratio)
 
 
-@njit(cache=True, nogil=True)
+@body
 def bethe_bloch(bg, mass, z_over_a, excitation, plasma_energy):
     """Return the mean loss of a unit charge [GeV cm2/g]; density effect in its high-energy limit."""
     bg2 = bg * bg
@@ -57,7 +56,7 @@ def bethe_bloch(bg, mass, z_over_a, excitation, plasma_energy):
     return _K * z_over_a / beta2 * max(log_term - beta2 - delta_half, 0.5)
 
 
-@njit(cache=True, nogil=True)
+@body
 def highland(p, beta, charge, x_over_x0, x_for_log):
     """Return the width [rad] of the scattering angle in a plane; `x_for_log` is the X/X0 in the logarithm.
 
@@ -68,14 +67,14 @@ def highland(p, beta, charge, x_over_x0, x_for_log):
     return 0.0136 / (beta * p) * abs(charge) * math.sqrt(x_over_x0) * log_term
 
 
-@njit(cache=True, nogil=True)
+@body
 def landau_bounds(beta2, kappa):
     """Return Landau's variable at the mean loss, and where to cut its tail so that this is its mean."""
     mean = -0.422784 - beta2 - math.log(kappa)
     return mean, 0.60715 + 1.1934 * mean + (0.67794 + 0.052382 * mean) * math.exp(0.94753 + 0.74442 * mean)
 
 
-@njit(cache=True, nogil=True)
+@body
 def landau_number(state, highest, quantiles, tail):
     """Return the next state and a Landau number below `highest`, from the quantiles of 0-0.99 and of 0.99-1."""
     value = 0.0
@@ -94,7 +93,7 @@ def landau_number(state, highest, quantiles, tail):
     return state, min(value, highest)
 
 
-@njit(cache=True, nogil=True)
+@body
 def straggled_loss(state, mean, xi, beta2, top, quantiles, tail):
     """Return the next state and a fluctuated loss [GeV] of the given mean; `top`: largest transfer to an electron."""
     kappa = xi / top
@@ -107,7 +106,7 @@ def straggled_loss(state, mean, xi, beta2, top, quantiles, tail):
     return state, max(mean + xi * (value - middle), 0.1 * mean)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def scattered(state, s, c, tgl, theta):
     """Return the next state and the direction after scattering by `theta` [rad] in each of two planes."""
     state, a = quick_normal(state)
@@ -125,7 +124,7 @@ def scattered(state, s, c, tgl, theta):
     return state, s * norm, c * norm, tgl
 
 
-@njit(cache=True, nogil=True)
+@body
 def wall(state, p, mass, charge, x_over_x0, g_per_cm2, par):
     """Cross a wall: return the next state, the momentum after it [GeV/c, 0 if stopped] and the scattering width.
 

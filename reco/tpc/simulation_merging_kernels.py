@@ -6,7 +6,9 @@ over the few clusters of the next time bins. Linear in the number of clusters as
 
 import math
 
-from numba import njit, prange
+from numba import prange
+
+from o2dask.reco.tpc.kernels_jit import body, launcher
 
 __all__ = ["count_per_particle", "gather", "merge_rows", "sort_by_time", "sort_rows", "stable_order"]
 
@@ -15,7 +17,7 @@ _MAX_Q_MAX, _MAX_Q_TOT = 1023, 25 * 1024 - 1
 FLAG_SPLIT_PAD, FLAG_SPLIT_TIME = 1, 2
 
 
-@njit(cache=True, nogil=True)
+@body
 def sort_by_time(time, offsets, order):
     """Fill `order` (n,) with the rows by time bin; `offsets` (n_bins + 1,) int64 zeroed, scratch."""
     for i in range(time.shape[0]):
@@ -28,7 +30,7 @@ def sort_by_time(time, offsets, order):
         offsets[b] += 1
 
 
-@njit(cache=True, nogil=True)
+@body
 def stable_order(bucket, by_time, starts, order):
     """Fill `order` (n,) with the rows by bucket, in the order `by_time` within; `starts` (n_buckets + 1,) zeroed."""
     for i in range(bucket.shape[0]):
@@ -45,7 +47,7 @@ def stable_order(bucket, by_time, starts, order):
     starts[0] = 0
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def _is_before(a, b, c):
     """Return whether row a comes before row b: by time, pad, particle, charge, so that no tie depends on history."""
     if c.time[a] != c.time[b]:
@@ -59,7 +61,7 @@ def _is_before(a, b, c):
     return c.q_max[a] < c.q_max[b]
 
 
-@njit(cache=True, nogil=True)
+@body
 def _insertion_sort(order, start, stop, c):
     for j in range(start + 1, stop):
         i, k = order[j], j
@@ -69,14 +71,14 @@ def _insertion_sort(order, start, stop, c):
         order[k] = i
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@launcher
 def sort_rows(order, starts, c):
     """Sort `order` (n,), sorted by time bin within each bucket, by time, pad, particle and charge in each bucket."""
     for b in prange(starts.shape[0] - 1):
         _insertion_sort(order, starts[b], starts[b + 1], c)
 
 
-@njit(cache=True, nogil=True)
+@body
 def _absorb(head, members, n, c):
     """Merge the clusters `members[:n]` into row `head`, one of them: centre of charge, width, charges, labels."""
     q_sum, pad_sum, time_sum = 0.0, 0.0, 0.0
@@ -118,7 +120,7 @@ def _absorb(head, members, n, c):
     c.mc_other[head] = other
 
 
-@njit(cache=True, nogil=True)
+@body
 def _merge_row(order, start, stop, c, pads, times, sigmas, members):
     """Merge one bucket's clusters, `order` sorted by time; return how many are left, these in front and sorted."""
     alive = start
@@ -160,7 +162,7 @@ def _merge_row(order, start, stop, c, pads, times, sigmas, members):
     return alive - start
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@launcher
 def merge_rows(order, starts, c, pads, times, sigmas, members, n_alive):
     """Merge near clusters in every bucket.
 
@@ -171,7 +173,7 @@ def merge_rows(order, starts, c, pads, times, sigmas, members, n_alive):
         n_alive[b] = _merge_row(order, starts[b], starts[b + 1], c, pads, times, sigmas, members[b])
 
 
-@njit(cache=True, nogil=True)
+@body
 def _gather_row(b, order, starts, n_alive, out_starts, c, out):
     for j in range(n_alive[b]):
         i, k = order[starts[b] + j], out_starts[b] + j
@@ -188,14 +190,14 @@ def _gather_row(b, order, starts, n_alive, out_starts, c, out):
         out.mc_other[k] = c.mc_other[i]
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@launcher
 def gather(order, starts, n_alive, out_starts, c, out):
     """Copy the survivors, in order, to the output columns (ClusterNative and labels)."""
     for b in prange(n_alive.shape[0]):
         _gather_row(b, order, starts, n_alive, out_starts, c, out)
 
 
-@njit(cache=True, nogil=True)
+@body
 def count_per_particle(sector, pad_row, mc, n_clusters, n_rows, last):
     """Count clusters and different (sector, pad row) per main label; `last` (n_particles,) int32 is -1, scratch."""
     for i in range(mc.shape[0]):

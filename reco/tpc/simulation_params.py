@@ -129,9 +129,9 @@ class Transport(NamedTuple):
     """Field, walls, gas and limits for the transport kernel.
 
     `layers` (n, 4): radius, half length, X/X0, g/cm2; the last is empty and is where the sector frames begin.
-    `z_over_a`, `excitation`, `plasma_energy`: the walls' material. Flat, because numba's parallel launchers take no
-    tuples within tuples. Gas: `gas_loss` mean loss of a minimum-ionising unit charge [GeV/cm], `gas_xi` Landau's xi at beta = 1 [GeV/cm],
-    `gas_top` largest energy of one electron that stays in its cluster [GeV].
+    `z_over_a`, `excitation`, `plasma_energy`: the walls' material. Gas: `gas_loss` mean loss of a minimum-ionising unit
+    charge [GeV/cm], `gas_xi` Landau's xi at beta = 1 [GeV/cm], `gas_top` largest energy of one electron that stays in
+    its cluster [GeV]. Flat, because numba's parallel launchers take no tuples within tuples.
     """
 
     curvature: float
@@ -157,10 +157,15 @@ class Transport(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What turns a crossing into a cluster; `sizes` (4096,) float32: electrons of a primary ionisation by quantile."""
+    """What turns a crossing into a cluster.
+
+    `sizes` (4096,) float32: electrons of a primary ionisation by quantile; `gaps` (4096,) float32: distance between
+    two primaries in units of its mean.
+    """
 
     primaries_per_cm: float
     sizes: np.ndarray
+    gaps: np.ndarray
     mean_size: float
     variance_size: float
     attachment: float
@@ -225,6 +230,14 @@ def _cluster_sizes() -> tuple[np.ndarray, float, float]:
     return sizes, float(sizes.mean(dtype=np.float64)), float(sizes.var(dtype=np.float64))
 
 
+@lru_cache(maxsize=1)
+def _gaps() -> np.ndarray:
+    """Return the exponential distribution by quantile, each entry the mean of its slice."""
+    edges = np.arange(4097) / 4096
+    below = np.concatenate([(1 - edges[:-1]) * (1 - np.log(1 - edges[:-1])), [0.0]])  # integral of x exp(-x) beyond
+    return ((below[:-1] - below[1:]) * 4096).astype(np.float32)
+
+
 def _aleph_minimum(constants: list[float]) -> float:
     bg = np.geomspace(1.0, 10.0, 4000)
     p0, p1, p2, p3, p4 = constants
@@ -265,6 +278,7 @@ def response(params: TpcSimParams) -> Response:
     return Response(
         primaries_per_cm=float(facts["primaries_per_cm"]),
         sizes=sizes,
+        gaps=_gaps(),
         mean_size=mean,
         variance_size=variance,
         attachment=params.attachment_per_us,

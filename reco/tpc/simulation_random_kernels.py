@@ -7,7 +7,8 @@ its own stream, so that results depend neither on the number of threads nor on h
 import math
 
 import numpy as np
-from numba import njit
+
+from o2dask.reco.tpc.kernels_jit import body
 
 __all__ = ["gamma_variate", "hashed", "next_word", "normal", "quick_normal", "uniform"]
 
@@ -18,7 +19,7 @@ _S16, _S32, _S48, _LOW16 = np.uint64(16), np.uint64(32), np.uint64(48), np.uint6
 _TO_UNIT = 2.0**-53
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def next_word(state):
     """Return the next state and 64 random bits."""
     state = state + _GOLDEN
@@ -28,7 +29,7 @@ def next_word(state):
     return state, z ^ (z >> _S31)
 
 
-@njit(cache=True, nogil=True)
+@body
 def hashed(seed, index):
     """Return the first state of stream `index` of `seed` (both uint64)."""
     _, word = next_word(seed ^ (index * _MIX2))
@@ -36,14 +37,14 @@ def hashed(seed, index):
     return word
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def uniform(state):
     """Return the next state and a number in the open interval (0, 1)."""
     state, word = next_word(state)
     return state, (np.float64(word >> _S11) + 0.5) * _TO_UNIT
 
 
-@njit(cache=True, nogil=True)
+@body
 def normal(state):
     """Return the next state and two independent standard normal numbers (Box and Muller)."""
     state, u = uniform(state)
@@ -53,7 +54,7 @@ def normal(state):
     return state, r * math.cos(angle), r * math.sin(angle)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@body
 def quick_normal(state):
     """Return the next state and a number of mean 0, variance 1: four 16-bit uniforms added.
 
@@ -64,7 +65,7 @@ def quick_normal(state):
     return state, (np.float64(total) - 131070.0) * (math.sqrt(3.0) / 65536.0)
 
 
-@njit(cache=True, nogil=True)
+@body
 def gamma_variate(state, shape):
     """Return the next state and a gamma variate of unit scale (Marsaglia, Tsang, ACM TOMS 26 (2000) 363)."""
     boost = 1.0

@@ -7,9 +7,10 @@ ionisations, and the displacement of the centre of charge along an inclined trac
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from o2dask.reco.tpc.simulation_random_kernels import gamma_variate, next_word, normal, uniform
+from o2dask.reco.tpc.kernels_jit import body, launcher
+from o2dask.reco.tpc.simulation_random_kernels import gamma_variate, next_word, normal, quick_normal
 
 __all__ = ["DEAD", "DONE", "LOST", "N_FATES", "OUTSIDE", "ionise", "respond", "respond_lane", "respond_lanes"]
 
@@ -22,15 +23,18 @@ _SLOPE = 4.0
 """Steepest inclination whose charge is still one cluster."""
 _MANY = 400.0
 """Mean number of primaries above which their sum is drawn from a normal distribution."""
-_S52, _S20, _LOW32 = np.uint64(52), np.uint64(20), np.uint64(0xFFFFFFFF)
+_S52, _LOW12 = np.uint64(52), np.uint64(0xFFF)
 _SQRT_HALF = math.sqrt(0.5)
 _DIGIT_THRESHOLD = 2.0
 """Least charge of a digit [ADC] (zero suppression)."""
 
 
-@njit(cache=True, nogil=True)
+@body
 def ionise(state, per_cm, length, par):
-    """Ionise along `length` [cm]; return (state, electrons, their mean position along it in -0.5 to 0.5)."""
+    """Ionise along `length` [cm]; return (state, electrons, their mean position along it in -0.5 to 0.5).
+
+    One random word per primary: its low bits draw the gap to the last one, its high bits the electrons.
+    """
     mean = per_cm * length
     if mean > _MANY:
         state, a, b = normal(state)
@@ -40,99 +44,114 @@ def ionise(state, per_cm, length, par):
         return state, n, min(max(b * spread, -0.5), 0.5)
     n, moment, at = 0.0, 0.0, 0.0
     while True:
-        state, u = uniform(state)
-        at -= math.log(u)
+        state, word = next_word(state)
+        at += float(par.gaps[word & _LOW12])
         if at >= mean:
             break
-        state, word = next_word(state)
         size = float(par.sizes[word >> _S52])
         n += size
         moment += size * at
     return state, n, moment / (n * mean) - 0.5 if n > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _share(offset, sigma):
-    """Return the part of a Gaussian of width `sigma` in a bin of width 1 whose centre is `offset` away."""
+@body
+def _shares(offset, sigma):
+    """Return the parts of a Gaussian of width `sigma` in the bin of width 1 it peaks in, and in the nearer neighbour.
+
+    `offset` is the distance from the centre of the former bin.
+    """
     scale = _SQRT_HALF / sigma
-    return 0.5 * (math.erf((0.5 - offset) * scale) + math.erf((0.5 + offset) * scale))
+    offset = abs(offset)
+    near = math.erf((0.5 - offset) * scale)
+    return 0.5 * (near + math.erf((0.5 + offset) * scale)), 0.5 * (math.erf((1.5 - offset) * scale) - near)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _neighbour_share(offset, sigma):
-    """Return the part in the nearer neighbouring bin."""
-    return _share(1.0 - abs(offset), sigma)
+@body
+def _collect(hit, key, pad_row, roc, geo, par):
+    """Return (state, electrons, y [cm], drift [cm], dy/dx, dz/dx): the charge that arrives and where, errors included.
+
+    Inclination moves the centre of charge along the track, diffusion shares its error among the electrons, which the
+    unequal gain makes fewer; electronics add a constant.
+    """
+    y, z, tan_y, tan_z = float(hit[0]), float(hit[1]), float(hit[2]), float(hit[3])
+    steep = max(abs(tan_y), abs(tan_z)) / _SLOPE
+    if steep > 1.0:
+        tan_y, tan_z = tan_y / steep, tan_z / steep
+    height = geo.pad_height[pad_row]
+    length = height * math.sqrt(1.0 + tan_y * tan_y + tan_z * tan_z)
+    state, n, along = ionise(key, par.primaries_per_cm * float(hit[4]), length, par)
+    drift = par.drift_length - abs(z)
+    n *= math.exp(-par.attachment * drift / par.cm_per_time_bin * par.ns_per_time_bin * 1e-3)
+    if n < 0.5:
+        return state, 0.0, y, drift, tan_y, tan_z
+    per_electron = math.sqrt(max(drift, 0.0) * (1.0 + par.gain_variance) / n)
+    state, noise_a, noise_b = normal(state)
+    state, noise_c, noise_d = normal(state)
+    y += along * height * tan_y + par.diffusion_t * per_electron * noise_a + par.intrinsic_y[roc] * noise_b
+    drift -= along * height * tan_z * (1.0 if z >= 0.0 else -1.0)
+    drift += par.diffusion_l * per_electron * noise_c + par.intrinsic_z[roc] * noise_d
+    return state, n, y, min(max(drift, 0.0), par.drift_length), tan_y, tan_z
 
 
-@njit(cache=True, nogil=True)
+@body
+def _flags(peak_pad, last_pad, next_pad, next_time, pads, times):
+    """Return the flags of a cluster: its place in the row, charge of its neighbours, extent by inclination."""
+    flags = FLAG_EDGE if peak_pad < 2.0 or peak_pad >= last_pad - 1.0 else 0
+    if next_pad < _DIGIT_THRESHOLD or next_time < _DIGIT_THRESHOLD:
+        flags |= FLAG_SINGLE
+    if pads > 3.0:
+        flags |= FLAG_SPLIT_PAD
+    if times > 4.0:
+        flags |= FLAG_SPLIT_TIME
+    return flags
+
+
+@body
 def respond(hit, key, bucket, bc, t_collision, n_time_bins, geo, par):
     """Return (fate, time [1/64 bin], pad [1/64], sigma_pad, sigma_time [1/32], q_max, q_tot, flags) of one hit.
 
     `hit`: y, z, dy/dx, dz/dx, ionisation, time [ns]; `bucket`: sector * 152 + pad row; `bc` and `t_collision` [ns]:
     when its collision was.
     """
-    nothing = (LOST, 0, 0, 0, 0, 0, 0, 0)
     sector, pad_row = bucket // 152, bucket % 152
-    y, z, ionisation, t_hit = float(hit[0]), float(hit[1]), float(hit[4]), float(hit[5])
-    tan_y, tan_z = float(hit[2]), float(hit[3])
     height, width, roc = geo.pad_height[pad_row], geo.pad_width[pad_row], geo.roc[pad_row]
-    steep = max(abs(tan_y), abs(tan_z)) / _SLOPE
-    if steep > 1.0:
-        tan_y, tan_z = tan_y / steep, tan_z / steep
-    length = height * math.sqrt(1.0 + tan_y * tan_y + tan_z * tan_z)
-    state, n, along = ionise(key, par.primaries_per_cm * ionisation, length, par)
-    drift = par.drift_length - abs(z)
-    n *= math.exp(-par.attachment * drift / par.cm_per_time_bin * par.ns_per_time_bin * 1e-3)
-    if n < 0.5:
-        return nothing
-    # The charge: every electron is amplified by itself.
-    state, gain = gamma_variate(state, n / par.gain_variance)
-    q_tot = gain * par.gain_variance * par.adc_per_electron
-    # The centre of charge: inclination, diffusion of n electrons with unequal gain, electronics.
-    per_electron = math.sqrt(max(drift, 0.0) * (1.0 + par.gain_variance) / n)
-    state, noise_a, noise_b = normal(state)
-    state, noise_c, noise_d = normal(state)
-    y += along * height * tan_y + par.diffusion_t * per_electron * noise_a + par.intrinsic_y[roc] * noise_b
-    side = 1.0 if sector < 18 else -1.0
-    drift -= side * along * height * tan_z
-    drift += par.diffusion_l * per_electron * noise_c + par.intrinsic_z[roc] * noise_d
-    drift = min(max(drift, 0.0), par.drift_length)
-    pad = 0.5 * (geo.n_pads[pad_row] - 1.0) + side * y / width
-    time = (bc + 0.0) / par.bc_per_time_bin + (t_collision + t_hit) / par.ns_per_time_bin + drift / par.cm_per_time_bin
+    state, n, y, drift, tan_y, tan_z = _collect(hit, key, pad_row, roc, geo, par)
+    if n <= 0.0:
+        return LOST, 0, 0, 0, 0, 0, 0, 0
+    # Pads of the C side count the other way.
     last_pad = geo.n_pads[pad_row] - 1.0
-    pad = min(max(pad, 0.0), last_pad)
+    pad = min(max(0.5 * last_pad + (y if sector < 18 else -y) / width, 0.0), last_pad)
+    time = (t_collision + float(hit[5])) / par.ns_per_time_bin + drift / par.cm_per_time_bin
+    time += float(bc) / par.bc_per_time_bin
     if not 0.0 <= time < n_time_bins - 1.0 / 64:
-        return (OUTSIDE, 0, 0, 0, 0, 0, 0, 0)
+        return OUTSIDE, 0, 0, 0, 0, 0, 0, 0
     peak_pad, peak_time = math.floor(pad + 0.5), math.floor(time + 0.5)
     if geo.alive[sector, pad_row, int(peak_pad)] == 0:
-        return (DEAD, 0, 0, 0, 0, 0, 0, 0)
-    # Widths: cloud, diffusion, inclination; the binning adds 1/12.
+        return DEAD, 0, 0, 0, 0, 0, 0, 0
+    # Widths: cloud, diffusion, inclination; the binning adds 1/12 to what is measured.
     spread_y = par.pad_response**2 + par.diffusion_t**2 * drift + (height * tan_y) ** 2 / 12.0
     spread_z = par.diffusion_l**2 * drift + (height * tan_z) ** 2 / 12.0
     sigma_pad = math.sqrt(spread_y) / width
     sigma_time = math.sqrt(par.shaper_width**2 + spread_z / par.cm_per_time_bin**2)
-    share_pad, share_time = _share(pad - peak_pad, sigma_pad), _share(time - peak_time, sigma_time)
-    state, noise_a, noise_b = normal(state)
-    state, noise_c, noise_d = normal(state)
-    q_max = q_tot * share_pad * share_time
-    next_pad = q_max / share_pad * _neighbour_share(pad - peak_pad, sigma_pad)
-    next_time = q_max / share_time * _neighbour_share(time - peak_time, sigma_time)
-    q_max += par.noise_adc * noise_a
-    q_tot = max(q_tot + 3.0 * par.noise_adc * noise_b, q_max)  # about nine digits
+    share_pad, next_pad = _shares(pad - peak_pad, sigma_pad)
+    share_time, next_time = _shares(time - peak_time, sigma_time)
+    # The charge: every electron is amplified by itself.
+    state, gain = gamma_variate(state, n / par.gain_variance)
+    q_tot = gain * par.gain_variance * par.adc_per_electron
+    state, noise_a = quick_normal(state)
+    state, noise_b = quick_normal(state)
+    state, noise_c = quick_normal(state)
+    state, noise_d = quick_normal(state)
+    q_max = q_tot * share_pad * share_time + par.noise_adc * noise_a
     if q_max < par.threshold_adc:
-        return nothing
+        return LOST, 0, 0, 0, 0, 0, 0, 0
+    next_pad, next_time = q_tot * next_pad * share_time, q_tot * share_pad * next_time
+    pads, times = height * abs(tan_y) / width, height * abs(tan_z) / par.cm_per_time_bin
+    flags = _flags(peak_pad, last_pad, next_pad, next_time, pads, times)
+    q_tot = max(q_tot + 3.0 * par.noise_adc * noise_b, q_max)  # about nine digits
     if q_max > MAX_Q_MAX:
         q_tot -= q_max - MAX_Q_MAX
         q_max = float(MAX_Q_MAX)
-    flags = 0
-    if peak_pad < 2.0 or peak_pad >= last_pad - 1.0:
-        flags |= FLAG_EDGE
-    if next_pad < _DIGIT_THRESHOLD or next_time < _DIGIT_THRESHOLD:
-        flags |= FLAG_SINGLE
-    if height * abs(tan_y) > 3.0 * width:
-        flags |= FLAG_SPLIT_PAD
-    if height * abs(tan_z) > 4.0 * par.cm_per_time_bin:
-        flags |= FLAG_SPLIT_TIME
     blur = 1.0 / math.sqrt(max(n, 4.0))  # relative error of a width from n electrons, with gain
     width_pad = math.sqrt(sigma_pad**2 + 1.0 / 12.0) * max(1.0 + blur * noise_c, 0.2)
     width_time = math.sqrt(sigma_time**2 + 1.0 / 12.0) * max(1.0 + blur * noise_d, 0.2)
@@ -148,7 +167,7 @@ def respond(hit, key, bucket, bc, t_collision, n_time_bins, geo, par):
     )
 
 
-@njit(cache=True, nogil=True)
+@body
 def respond_lane(
     lane, n_hits, hits, keys, owners, collision, bc, t_collision, n_time_bins, geo, par, out, n_out, fates
 ):
@@ -175,7 +194,7 @@ def respond_lane(
     n_out[lane] = n
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@launcher
 def respond_lanes(n_hits, hits, keys, owners, collision, bc, t_collision, n_time_bins, geo, par, out, n_out, fates):
     """Turn the hits of all lanes into clusters.
 
