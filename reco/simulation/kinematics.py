@@ -59,7 +59,7 @@ def path_to_exit(x: np.ndarray, p: np.ndarray, charge: np.ndarray, bz_kg: float,
     Arguments as for `fly`.
     """
     pt, momentum = np.hypot(p[0], p[1]), np.sqrt((p * p).sum(axis=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         to_end = (np.where(p[2] > 0, volume.z_max, -volume.z_max) - x[2]) * np.where(p[2] != 0, momentum / p[2], np.inf)
         s_t = path_to_radius(x, p, charge, bz_kg, volume.r_max)
         to_wall = np.where(pt > 0, s_t * momentum / pt, np.inf)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from o2dask.reco.simulation.kinematics import Volume, boost, fly, path_to_exit, three_body, two_body
@@ -54,6 +54,7 @@ def test_two_half_flights_make_one_whole(p, charge, s):
 
 @settings(max_examples=40, deadline=None)
 @given(momenta, st.sampled_from([-1.0, 0.0, 1.0]), st.floats(0, 80), st.floats(-np.pi, np.pi))
+@example((1.0, 0.0, 5e-324), -1.0, 0.0, 0.0)
 def test_exit_is_the_first_step_outside_the_volume(p, charge, r, phi):
     volume = Volume(100.0, 120.0)
     x = np.array([[r * np.cos(phi)], [r * np.sin(phi)], [3.0]])
