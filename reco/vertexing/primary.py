@@ -81,7 +81,7 @@ def _at_beamline(tracks: Mapping[str, Any], params: VertexParams, bz: float) -> 
     sides = tracks["sides"]
     side = np.where(sides == SIDE_A, 1.0, np.where(sides == SIDE_C, -1.0, 0.0))
     time = tracks["time0"].astype(np.float64)
-    is_good = (tracks["n_clusters"] >= params.min_clusters) & (np.abs(near.dca) < params.max_dca)
+    is_good = (tracks["n_clusters"] >= params.min_clusters) & (np.abs(near.dca) < params.max_dca) & (pt > params.min_pt)
     sigma = np.sqrt(np.maximum(variance, 1e-4))
     u = near.z - side * CM_PER_TIME_BIN * time
     return _Tracks(u, sigma, side, time, near.z, near.phi, near.dca, is_good & np.isfinite(sigma))
@@ -145,12 +145,20 @@ def _fit_times(seen: _Tracks, t: np.ndarray, z: np.ndarray, params: VertexParams
         t, z = t[keep], z[keep]
         owner, pull = _assign(seen, t, z, params)
         t, z = _move(seen, t, z, owner, pull, params)
-    keep = np.bincount(owner[(owner >= 0) & seen.is_good], minlength=len(t)) >= params.min_tracks
+    size = np.bincount(owner[(owner >= 0) & seen.is_good], minlength=len(t))
+    keep = (size >= params.min_tracks) & ~_is_satellite(t, size, params)
     t, z = t[keep], z[keep]
     order = np.argsort(t, kind="stable")
     t, z = t[order], z[order]
     owner, pull = _assign(seen, t, z, params)
     return t, z, owner, pull
+
+
+def _is_satellite(t: np.ndarray, size: np.ndarray, params: VertexParams) -> np.ndarray:
+    """Return which vertices are too small beside a neighbour in time to be more than its tail."""
+    near = np.abs(t[:, None] - t[None, :]) < params.satellite_reach
+    largest = np.where(near, size[None, :], 0).max(axis=1, initial=0)
+    return size < params.satellite_share * largest
 
 
 def _assign(seen: _Tracks, t: np.ndarray, z: np.ndarray, params: VertexParams) -> tuple[np.ndarray, np.ndarray]:

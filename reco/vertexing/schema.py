@@ -23,9 +23,7 @@ PVTX = Schema(
 PVTXTRACK = Schema(
     "GLO/PVTXTRACK",
     (
-        Column(
-            name="track", dtype="int32", text="row in TPC/TRACKS, each at most once; of one vertex contiguous"
-        ),
+        Column(name="track", dtype="int32", text="row in TPC/TRACKS, each at most once; of one vertex contiguous"),
         Column(name="is_contributor", dtype="bool", text="whether it is in the fit of the vertex"),
     ),
 )
