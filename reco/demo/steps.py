@@ -24,13 +24,13 @@ class DemoSettings:
 def simulate(settings: DemoSettings, path: Path, progress: Callable[[Any], None] | None = None):
     """Simulate timeframes into the CTF file `path`; return the runner's report."""
     from o2dask.ctf import CtfSink
-    from o2dask.reco.simulation.tasks import simulated_refs
-    from o2dask.runners import run_inline
+    from o2dask.reco.simulation.timeframes import TimeframeParams, timeframe_refs
+    from o2dask.runners.inline import run_inline
     from o2dask.workflow import compile_workflow, load_workflow
 
-    options = {"event-generator": {k: getattr(settings, k) for k in ("system", "collisions", "seed")}}
-    topology = compile_workflow(load_workflow("sim"), options)
-    refs = simulated_refs(settings.timeframes)
+    chosen = {"system": settings.system, "collisions": settings.collisions, "seed": settings.seed}
+    topology = compile_workflow(load_workflow("sim"), {"event-generator": chosen})
+    refs = timeframe_refs(TimeframeParams(**chosen), settings.timeframes)
     return run_inline(topology, refs, CtfSink(str(path)), progress=progress)
 
 
@@ -38,7 +38,8 @@ def reconstruct(settings: DemoSettings, ctf: Path, out: Path, progress: Callable
     """Reconstruct every timeframe of `ctf` into the AOD folder `out` on Dask; return the runner's report."""
     from o2dask.aod import AodSink
     from o2dask.ctf import list_timeframes
-    from o2dask.runners import BatchSettings, run_batch
+    from o2dask.runners.batch import run_batch
+    from o2dask.runners.settings import BatchSettings
     from o2dask.workflow import compile_workflow, load_workflow
 
     topology = compile_workflow(load_workflow("async"))
@@ -71,13 +72,13 @@ def picture(ctf: Path, path: Path) -> Path:
     from o2dask.reco.qc.plots import plot_timeframe
     from o2dask.reco.tpc.codec import decompress_clusters
     from o2dask.reco.tpc.schema import PAD_SCALE, TIME_SCALE
-    from o2dask.reco.tpc.tracking import reconstruct as find_tracks
+    from o2dask.reco.tpc.reconstruct import reconstruct as find_tracks
     from o2dask.specs import DataRef
     from o2dask.timeframe import BC_NS
 
     payloads = read_timeframe(list_timeframes([str(ctf)])[0], ["TPC/COMP*"])
     clusters = decompress_clusters(payloads[DataRef("TPC", "COMPCLUSTERS")], payloads[DataRef("TPC", "COMPROWS")])
-    tracks, members = find_tracks(clusters)
+    tracks, members, _ = find_tracks(clusters)
     rows = pad_rows()
     row, sector = clusters["pad_row"], clusters["sector"]
     y = (clusters["pad"] / PAD_SCALE - (rows.n_pads[row] - 1) / 2) * rows.pad_width[row]
