@@ -7,11 +7,14 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, overload
+from typing import TYPE_CHECKING, overload
 
 from o2dask.analysis.errors import RowError
 from o2dask.analysis.frames import Dataframe, Dataframes
 from o2dask.analysis.table import Table
+
+if TYPE_CHECKING:
+    from o2dask.aod.dataframe import DataFrameSource
 
 __all__ = ["Aod", "open_aod"]
 
@@ -22,7 +25,7 @@ KEPT = 4
 class Aod(Sequence[Dataframe]):
     """Dataframes in order: ``aod[0].tracks`` of one, ``aod.tracks`` of all, ``for df in aod``, ``aod[2:5]``."""
 
-    def __init__(self, stored: Sequence[Any]) -> None:
+    def __init__(self, stored: "Sequence[DataFrameSource]") -> None:
         self._stored = tuple(stored)
         self._opened: OrderedDict[int, Dataframe] = OrderedDict()
 
@@ -64,7 +67,7 @@ class Aod(Sequence[Dataframe]):
     def __getattr__(self, name: str) -> Table:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self.all, name)
+        return self.all.__getattr__(name)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self.all.group_names})

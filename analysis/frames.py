@@ -7,7 +7,7 @@ Knows which tables there are under which names and keeps the columns once read; 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,12 @@ from o2dask.analysis.table import Table
 from o2dask.columns import Jagged
 from o2dask.errors import DataError
 
+if TYPE_CHECKING:
+    from o2dask.aod.dataframe import DataFrameSource
+
 __all__ = ["Dataframe", "Dataframes", "Frame"]
+
+T = TypeVar("T")
 
 
 class Frame(ABC):
@@ -62,11 +67,12 @@ class Frame(ABC):
                 self._cache[tree, name] = _as_array(column)
         return [self._cache[tree, name] for name in names]
 
-    def cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
+    def cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what `make` gave the first time it was asked for `key`."""
         if key not in self._cache:
             self._cache[key] = make()
-        return self._cache[key]
+        found: T = self._cache[key]
+        return found
 
     @cached_property
     def _groups(self) -> dict[str, Group]:
@@ -159,11 +165,11 @@ class Dataframe(Frame):
 
     Parameters
     ----------
-    stored : o2dask.aod.reader.StoredDataframe
-        Where they are: `tables`, `n_rows`, `columns` and `read` of one dataframe.
+    stored : DataFrameSource
+        Where they are.
     """
 
-    def __init__(self, stored: Any) -> None:
+    def __init__(self, stored: "DataFrameSource") -> None:
         super().__init__()
         self.stored = stored
         self.label = f"DF_{stored.number}"

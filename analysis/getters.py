@@ -38,6 +38,11 @@ class Getter:
     text: str = ""
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The getters that a formula reads."""
+        return self.formula.inputs if self.formula else ()
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """What the caller has to give."""
         return self.formula.arguments if self.formula else ()
@@ -73,15 +78,10 @@ def getters_of(tree: str, columns: tuple[str, ...]) -> dict[str, Getter]:
 def _of_column(tree: str, name: str, model: ColumnModel | None) -> Iterable[Getter]:
     text = f"{model.column.text or 'Stored column'}{_unit(model.column.unit)}" if model else "Stored column"
     where = f"Column {name} of {tree}."
-    index = naming.index_name(name)
-    if (model and not model.kind) or (not model and not index):
-        getter = model.getter if model else naming.getter_of(name)
+    getter, kind, target = _naming_of(name, model)
+    if not kind:
         yield Getter(name=getter, kind="stored", tree=tree, column=name, text=f"{_sentence(text)}\n\n{where}")
         return
-    getter = model.getter if model else index.getter
-    kind = model.kind.removeprefix("self_") if model else index.kind
-    is_self = model.kind.startswith("self_") if model else not index.label
-    target = "" if is_self else (model.target if model else index.label)
     yield Getter(name=getter, kind="stored", tree=tree, column=name, text=f"{_sentence(text)}\n\n-1 is none. {where}")
     follow = getter.removesuffix("s").removesuffix("Id")
     label = f"rows of {target}" if target else "rows of this table"
@@ -102,6 +102,16 @@ def _of_column(tree: str, name: str, model: ColumnModel | None) -> Iterable[Gett
         index=kind,
         text=f"Return whether {getter} points to something.\n\n{where}",
     )
+
+
+def _naming_of(name: str, model: ColumnModel | None) -> tuple[str, str, str]:
+    """Return getter, kind of index ("" for a plain column) and its target ("" the same table)."""
+    if model:
+        is_self = model.kind.startswith("self_")
+        return model.getter, model.kind.removeprefix("self_"), "" if is_self else model.target
+    if index := naming.index_name(name):
+        return index.getter, index.kind, index.label
+    return naming.getter_of(name), "", ""
 
 
 def _of_formulas(tree: str, model: TableModel | None, stored: dict[str, Getter]) -> Iterable[Getter]:

@@ -73,7 +73,7 @@ class Group:
     def stored_inputs(self, getter: Getter) -> list[str]:
         """Return the stored columns that a formula reads, itself or through others."""
         columns: dict[str, None] = {}
-        for name in getter.formula.inputs:
+        for name in getter.inputs:
             inner = self.input_of(getter.tree, name)
             columns.update(dict.fromkeys([inner.column] if inner.kind == "stored" else self.stored_inputs(inner)))
         return list(columns)

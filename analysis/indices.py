@@ -35,9 +35,9 @@ class ListLevel(NamedTuple):
 
 
 class OptionLevel(NamedTuple):
-    """Element i is the next level's element ``index[i]``, or nothing where that is -1; (n,) int64."""
+    """Element i is the next level's element ``where[i]``, or nothing where that is -1; (n,) int64."""
 
-    index: np.ndarray
+    where: np.ndarray
 
 
 Level = ListLevel | OptionLevel
@@ -85,7 +85,8 @@ def _positions(item: Any, n: int) -> np.ndarray:
     item = item.astype(np.int64)
     if item.min() < -n or item.max() >= n:
         raise RowError(f"row numbers {item.min()} to {item.max()}: the table has {n} rows")
-    return np.where(item < 0, item + n, item)
+    positions: np.ndarray = np.where(item < 0, item + n, item)
+    return positions
 
 
 def expand(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, Rows]:
@@ -145,7 +146,7 @@ def wrap(values: Any, levels: tuple[Level, ...]) -> Any:
         if isinstance(level, ListLevel):
             layout = ak.contents.ListOffsetArray(ak.index.Index64(level.offsets), layout)
         else:
-            layout = ak.contents.IndexedOptionArray.simplified(ak.index.Index64(level.index), layout)
+            layout = ak.contents.IndexedOptionArray.simplified(ak.index.Index64(level.where), layout)
     return ak.Array(layout)
 
 
@@ -153,7 +154,8 @@ def split(array: Any) -> tuple[np.ndarray, tuple[Level, ...]]:
     """Return the flat values of an awkward array of numbers, and its levels; the reverse of `wrap`."""
     import awkward as ak
 
-    layout, levels = ak.to_layout(ak.to_packed(array)), []
+    levels: list[Level] = []
+    layout = ak.to_layout(ak.to_packed(array))
     while not layout.is_numpy or layout.purelist_depth > 1:
         if layout.is_unknown:
             break

@@ -5,11 +5,11 @@ what O2's authors nearly always write (``fPosZ`` is ``posZ()``, ``fIndexUDCollis
 """
 
 import re
+from string import ascii_uppercase
 from typing import NamedTuple
 
 __all__ = ["IndexName", "fold", "getter_of", "index_name", "lower_first", "stem", "version"]
 
-_TREE = re.compile(r"^(?:O2)?(?P<stem>.+?)(?:_(?P<version>\d{3}))?$")
 _INDEX = re.compile(r"^fIndex(?P<kind>Slice|Array)?(?P<label>[A-Za-z0-9]*)(?:_(?P<suffix>\w+))?$")
 _ACRONYMS = (
     *("HMPID", "EMCAL", "PHOS", "ITS", "TPC", "TRD", "TOF", "MFT", "MCH", "MID", "CPV", "FT0", "FV0", "FDD", "ZDC"),
@@ -27,12 +27,18 @@ class IndexName(NamedTuple):
 
 def stem(tree: str) -> str:
     """Return the name of a tree without origin and version: O2trackextra_001 is trackextra, O2track_iu is track_iu."""
-    return _TREE.match(tree)["stem"]
+    return _split(tree)[0]
 
 
 def version(tree: str) -> int:
     """Return the version of a tree: 1 for O2trackextra_001, 0 where there is none."""
-    return int(_TREE.match(tree)["version"] or 0)
+    return _split(tree)[1]
+
+
+def _split(tree: str) -> tuple[str, int]:
+    name, _, number = tree.removeprefix("O2").rpartition("_")
+    has_version = bool(name) and len(number) == 3 and number.isdigit()
+    return (name, int(number)) if has_version else (tree.removeprefix("O2"), 0)
 
 
 def fold(name: str) -> str:
@@ -45,7 +51,7 @@ def lower_first(name: str) -> str:
     for acronym in _ACRONYMS:
         if name.startswith(acronym):
             return acronym.lower() + name[len(acronym) :]
-    n_capitals = len(re.match(r"[A-Z]*", name)[0])
+    n_capitals = len(name) - len(name.lstrip(ascii_uppercase))
     if n_capitals < len(name):
         n_capitals = max(1, n_capitals - 1)  # the last capital begins the next word, unless a digit follows
         if name[n_capitals : n_capitals + 1].isdigit() and n_capitals > 1:

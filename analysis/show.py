@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from o2dask.analysis.aod import Aod
-    from o2dask.analysis.frames import Frame
+    from o2dask.analysis.frames import Dataframe, Frame
     from o2dask.analysis.table import Table
 
 __all__ = ["aod_html", "aod_text", "frame_html", "frame_text", "table_html"]
@@ -63,7 +63,7 @@ def _tables_of(frame: "Frame") -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _sums(frames: Sequence[Any]) -> list[tuple[str, str, str, str]]:
+def _sums(frames: "Sequence[Dataframe]") -> list[tuple[str, str, str, str]]:
     rows: dict[str, int] = {}
     sizes: dict[str, int] = {}
     names: dict[str, str] = {}
@@ -75,14 +75,14 @@ def _sums(frames: Sequence[Any]) -> list[tuple[str, str, str, str]]:
     return [(names.get(tree, ""), tree, f"{n:,}", _size(sizes[tree])) for tree, n in rows.items()]
 
 
-def _dataframe_row(i: int, frame: Any) -> tuple[str, ...]:
+def _dataframe_row(i: int, frame: "Dataframe") -> tuple[str, ...]:
     stored = frame.stored
     n_rows = sum(frame.n_rows(tree) for tree in frame.tables)
     run = (str(stored.run), str(stored.first_orbit))
     return (str(i), frame.label, *run, str(len(frame.tables)), f"{n_rows:,}", _size(_n_bytes(frame)))
 
 
-def _n_bytes(frame: Any) -> int:
+def _n_bytes(frame: "Frame") -> int:
     return sum(frame.n_bytes(tree) for tree in frame.tables)
 
 

@@ -61,7 +61,7 @@ class Table:
         if not self._levels:
             return indices.n_of(self._rows)
         outer = self._levels[0]
-        return len(outer.index) if isinstance(outer, OptionLevel) else len(outer.offsets) - 1
+        return len(outer.where) if isinstance(outer, OptionLevel) else len(outer.offsets) - 1
 
     def __iter__(self) -> Iterator[Any]:
         return (self._element(i) for i in range(len(self)))
@@ -113,15 +113,13 @@ class Table:
         return self._compute(getter, arguments, {})
 
     def _compute(self, getter: Getter, arguments: Mapping[str, Any], done: dict[str, Any]) -> Any:
-        """Return the values of a formula; results of inner formulas are kept in `done`."""
-        inputs = []
-        for name in getter.formula.inputs:
+        """Return the values of a formula, or of a stored column that one reads; `done` keeps those it has in common."""
+        if getter.formula is None:
+            return self._column(getter.tree, getter.column)
+        for name in getter.inputs:
             if name not in done:
-                inner = self._group.input_of(getter.tree, name)
-                is_stored = inner.kind == "stored"
-                done[name] = self._column(inner.tree, inner.column) if is_stored else self._compute(inner, {}, done)
-            inputs.append(done[name])
-        return getter.formula(*inputs, **arguments)
+                done[name] = self._compute(self._group.input_of(getter.tree, name), {}, done)
+        return getter.formula(*(done[name] for name in getter.inputs), **arguments)
 
     def _load(self, getter: Getter) -> None:
         """Read all stored columns of a formula at once."""
@@ -150,18 +148,7 @@ class Table:
         target = self._group.target(getter)
         ids = self._column(getter.tree, getter.column)
         where = f"{getter.tree}.{getter.column} in {self._group.frame.label}"
-        if getter.index == "index":
-            rows, level = _existing(ids.astype(np.int64))
-        elif getter.index == "slice_index":
-            first, last = ids[:, 0].astype(np.int64), ids[:, 1].astype(np.int64)
-            counts = np.where(first >= 0, last - first + 1, 0)
-            if (counts < 0).any():
-                raise DataError(f"{where}: want slices with first <= last, got {ids[np.argmin(counts)].tolist()}")
-            offsets, rows = indices.expand(first, counts)
-            level = ListLevel(offsets)
-        else:
-            rows, (level,) = indices.split(ids)
-            rows = rows.astype(np.int64)
+        rows, level = _pointed_to(getter.index, ids, where)
         _check_rows(rows, target.n_rows, where, target.name)
         return Table(target, rows, _push(self._levels, level))
 
@@ -182,7 +169,7 @@ class Table:
         level = self._levels[0]
         if isinstance(level, ListLevel):
             return Table(self._group, indices.pick(self._rows, slice(int(level.offsets[i]), int(level.offsets[i + 1]))))
-        row = int(level.index[i])
+        row = int(level.where[i])
         return None if row < 0 else Row(Table(self._group, indices.pick(self._rows, slice(row, row + 1))))
 
     @functools.cached_property
@@ -262,12 +249,23 @@ def _first(answer: Any) -> Any:
     return value.to_numpy() if hasattr(value, "to_numpy") else value
 
 
-def _existing(ids: np.ndarray) -> tuple[np.ndarray, OptionLevel]:
-    is_there = ids >= 0
-    return ids[is_there], OptionLevel(np.where(is_there, np.cumsum(is_there) - 1, -1))
+def _pointed_to(kind: str, ids: Any, where: str) -> tuple[Rows, indices.Level]:
+    """Return the rows that the values of an index column point to, and the level that gives them back to each value."""
+    if kind == "index":
+        is_there = ids >= 0
+        return ids[is_there].astype(np.int64), OptionLevel(np.where(is_there, np.cumsum(is_there) - 1, -1))
+    if kind == "slice_index":
+        first, last = ids[:, 0].astype(np.int64), ids[:, 1].astype(np.int64)
+        counts = np.where(first >= 0, last - first + 1, 0)
+        if (counts < 0).any():
+            raise DataError(f"{where}: want slices with first <= last, got {ids[np.argmin(counts)].tolist()}")
+        offsets, rows = indices.expand(first, counts)
+        return rows, ListLevel(offsets)
+    listed, (level,) = indices.split(ids)
+    return listed.astype(np.int64), level
 
 
-def _has(kind: str, ids: Any) -> np.ndarray:
+def _has(kind: str, ids: Any) -> Any:
     if kind == "index":
         return ids >= 0
     if kind == "slice_index":
@@ -280,9 +278,9 @@ def _has(kind: str, ids: Any) -> np.ndarray:
 def _push(levels: tuple[indices.Level, ...], level: indices.Level) -> tuple[indices.Level, ...]:
     """Return the levels with one more inside; a missing element of a missing element is one missing element."""
     if levels and isinstance(levels[-1], OptionLevel) and isinstance(level, OptionLevel):
-        outer = levels[-1].index
+        outer = levels[-1].where
         merged = np.full(len(outer), -1, np.int64)
-        merged[outer >= 0] = level.index[outer[outer >= 0]]
+        merged[outer >= 0] = level.where[outer[outer >= 0]]
         return (*levels[:-1], OptionLevel(merged))
     return (*levels, level)
 

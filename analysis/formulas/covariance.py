@@ -1,5 +1,8 @@
 """Covariances of track states, stored as standard deviations and correlations, as the 15-term lower triangle."""
 
+# Formula bodies are bare: arrays in, an array out.
+# mypy: allow-untyped-defs, allow-untyped-calls, no-warn-return-any
+
 import inspect
 from collections.abc import Callable
 
@@ -32,7 +35,8 @@ def _term(row: str, column: str) -> Callable[..., np.ndarray]:
         return plain(*columns)
 
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    term.__signature__ = inspect.Signature([inspect.Parameter(name, positional) for name in names])
+    signature = inspect.Signature([inspect.Parameter(name, positional) for name in names])
+    term.__signature__ = signature  # type: ignore[attr-defined]
     return term
 
 

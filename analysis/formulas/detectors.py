@@ -1,5 +1,8 @@
 """Small detector tables: FT0, CPV clusters, V0s. ZDC has a module of its own."""
 
+# Formula bodies are bare: arrays in, an array out.
+# mypy: allow-untyped-defs, allow-untyped-calls, no-warn-return-any
+
 import numpy as np
 
 from o2dask.analysis.formulas.constants import LIGHT_SPEED_CM_NS

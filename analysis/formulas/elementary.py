@@ -24,4 +24,5 @@ def asinh(x: np.ndarray) -> np.ndarray:
     small = np.minimum(square, SERIES_BELOW)  # keeps the unused series from overflowing
     c3, c5, c7, c9 = (np.float32(c) for c in (1 / 6, 3 / 40, 15 / 336, 105 / 3456))
     series = size * (1 - small * (c3 - small * (c5 - small * (c7 - small * c9))))
-    return np.copysign(np.where(size < SERIES_BELOW, series, logarithm), x)
+    result: np.ndarray = np.copysign(np.where(size < SERIES_BELOW, series, logarithm), x)
+    return result

@@ -1,5 +1,8 @@
 """Detector information of barrel tracks: O2trackextra (ITS cluster map) and O2trackextra_001 (ITS cluster sizes)."""
 
+# Formula bodies are bare: arrays in, an array out.
+# mypy: allow-untyped-defs, allow-untyped-calls, no-warn-return-any
+
 import numpy as np
 
 from o2dask.analysis.formulas.constants import ALMOST_0, BUNCH_SPACING_NS, LIGHT_SPEED_CM_PS, MASSES

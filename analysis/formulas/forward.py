@@ -1,5 +1,8 @@
 """Muon and MFT tracks (O2mfttrack, O2fwdtrack) and the muon clusters; pt, p, eta and sign are those of `tracks`."""
 
+# Formula bodies are bare: arrays in, an array out.
+# mypy: allow-untyped-defs, allow-untyped-calls, no-warn-return-any
+
 import numpy as np
 
 from o2dask.analysis.formulas.registry import formula

@@ -3,6 +3,9 @@
 State at `x` in the frame rotated by `alpha`: snp is the sine of the local azimuth, tgl = pz/pt, signed1Pt = charge/pt.
 """
 
+# Formula bodies are bare: arrays in, an array out.
+# mypy: allow-untyped-defs, allow-untyped-calls, no-warn-return-any
+
 import numpy as np
 
 from o2dask.analysis.formulas.constants import ALMOST_0, TWO_PI, VERY_BIG, X_BEAM_PIPE

@@ -1,6 +1,10 @@
 """ZDC channels: O2zdc_001 stores the channels that fired, these give one channel for every BC."""
 
+# Formula bodies are bare: arrays in, an array out.
+# mypy: allow-untyped-defs, allow-untyped-calls, no-warn-return-any
+
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +18,7 @@ SECTORS = {"ZNA": 1, "ZNC": 15, "ZPA": 7, "ZPC": 21}
 """The first of the four sector channels."""
 
 
-def of_channel(values, channels, channel: int) -> np.ndarray:
+def of_channel(values: Any, channels: Any, channel: int) -> np.ndarray:
     """Return the first value of each row whose channel is `channel`, -inf where there is none, (n,) float32.
 
     Parameters
