@@ -1,8 +1,8 @@
 """One block: a run of values of one column as bytes, and back; whichever of the codecs makes it smallest.
 
-Knows arrays and bytes, no payload and no file. Codecs: ``empty``, ``constant`` (the value is a parameter), ``bitpack``
-(offset and fixed width), ``stored`` (little-endian values), ``zstd``, ``planes`` (the bytes of equal significance
-of wide values side by side, each plane a block of its own).
+Knows arrays and bytes, no payload and no file. Codecs: ``empty``, ``constant`` (the value is a parameter), ``stored``
+(little-endian values), ``zstd``, ``planes`` (the bytes of equal significance of floats side by side, each plane a
+block of its own), and those of integers (`o2dask.ctf.integers`).
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from o2dask.ctf import integers
 from o2dask.ctf.errors import CtfError
 
 __all__ = ["MAX_COUNT", "Block", "decode_block", "encode_block"]
@@ -19,6 +20,8 @@ __all__ = ["MAX_COUNT", "Block", "decode_block", "encode_block"]
 MAX_COUNT = 1 << 21
 """Most values in a block."""
 _ZSTD_LEVEL = 3
+_FEW = 4096
+"""Below so many values every codec is tried; above, entropy coding of integers always wins."""
 _Params = dict[str, Any]
 
 
@@ -43,9 +46,8 @@ def encode_block(values: np.ndarray) -> Block:
     if n == 0:
         return Block("empty", 0)
     values = np.ascontiguousarray(values)
-    raw = values.view(np.uint8).reshape(n, values.dtype.itemsize)
-    if (raw == raw[0]).all():
-        return Block("constant", n, params={"value": raw[0].tobytes().hex()})
+    if _is_constant(values):
+        return Block("constant", n, params={"value": values[:1].tobytes().hex()})
     if values.dtype.kind in "iu":
         return _encode_integers(values)
     return _encode_floats(values)
@@ -76,8 +78,22 @@ def decode_block(block: Block, dtype: np.dtype) -> np.ndarray:
     return values
 
 
+def _is_constant(values: np.ndarray) -> bool:
+    """Return whether all values have the same bits."""
+    if values.itemsize > 8:
+        values = values.view(np.uint64).reshape(len(values), -1)
+        return bool((values == values[0]).all())
+    words = values.view(f"u{values.itemsize}")
+    return bool(words[0] == words[-1] and words.min() == words.max())
+
+
 def _encode_integers(values: np.ndarray) -> Block:
-    return min((_bitpack(values), _planes(values), _zstd(values), _stored(values)), key=lambda b: b.cost)
+    codec, parameters, parts = integers.encode_integers(values)
+    block = Block(codec, len(values), b"".join(parts), parameters)
+    rivals = (
+        [_stored(values), _zstd(values)] if len(values) < _FEW else [_stored(values)][: block.cost >= values.nbytes]
+    )
+    return min((block, *rivals), key=lambda b: b.cost)
 
 
 def _encode_floats(values: np.ndarray) -> Block:
@@ -91,14 +107,6 @@ def _stored(values: np.ndarray) -> Block:
 def _zstd(values: np.ndarray) -> Block:
     data = pa.Codec("zstd", compression_level=_ZSTD_LEVEL).compress(values.tobytes(), asbytes=True)
     return Block("zstd", len(values), data)
-
-
-def _bitpack(values: np.ndarray) -> Block:
-    low = int(values.min())
-    width = max(1, (int(values.max()) - low).bit_length())
-    offset = values.astype(np.uint64) - np.uint64(low & 0xFFFFFFFFFFFFFFFF)
-    bits = np.unpackbits(offset.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little", count=None)[:, :width]
-    return Block("bitpack", len(values), np.packbits(bits, bitorder="little").tobytes(), {"low": low, "width": width})
 
 
 def _planes(values: np.ndarray) -> Block:
@@ -127,13 +135,8 @@ def _decode_zstd(block: Block, dtype: np.dtype) -> np.ndarray:
     return np.frombuffer(pa.Codec("zstd").decompress(block.data, n, asbytes=True), dtype).copy()
 
 
-def _decode_bitpack(block: Block, dtype: np.dtype) -> np.ndarray:
-    width, low = int(block.params["width"]), int(block.params["low"])
-    bits = np.unpackbits(np.frombuffer(block.data, np.uint8), bitorder="little", count=block.count * width)
-    padded = np.zeros((block.count, 64), np.uint8)
-    padded[:, :width] = bits.reshape(block.count, width)
-    offset = np.packbits(padded, axis=1, bitorder="little").view(np.uint64).reshape(-1)
-    return (offset + np.uint64(low & 0xFFFFFFFFFFFFFFFF)).astype(dtype)
+def _decode_integers(block: Block, dtype: np.dtype) -> np.ndarray:
+    return integers.decode_integers(block.codec, block.params, block.data, np.empty(block.count, dtype))
 
 
 def _decode_planes(block: Block, dtype: np.dtype) -> np.ndarray:
@@ -154,6 +157,6 @@ _DECODERS = {
     "constant": _decode_constant,
     "stored": _decode_stored,
     "zstd": _decode_zstd,
-    "bitpack": _decode_bitpack,
     "planes": _decode_planes,
+    **dict.fromkeys(integers.CODECS, _decode_integers),
 }
