@@ -68,7 +68,6 @@ class _Room(NamedTuple):
     owners: np.ndarray
     n_hits: np.ndarray
     references: np.ndarray
-    has_hit: np.ndarray
     ends: np.ndarray
 
 
@@ -224,7 +223,6 @@ def _room(n_particles: int) -> _Room:
         owners=np.empty((n_lanes, _LANE_HITS, 2), np.int32),
         n_hits=np.zeros(n_lanes, np.int64),
         references=np.zeros((n_particles, 6), np.float32),
-        has_hit=np.zeros(n_particles, np.uint8),
         ends=np.zeros((n_lanes, moving.N_ENDS), np.int64),
     )
 

@@ -192,7 +192,7 @@ def _start(x, y, s, c, geo, layers):
 
 @body
 def transport_particle(row, particle, geo, par, seed, hits, keys, owners, n_hits, reference):
-    """Transport one particle; append its hits and return (how it ended, number of hits now, whether it hit).
+    """Transport one particle; append its hits and return (how it ended, number of hits now).
 
     The loop is long because it is one state machine: where the next surface is, go there, what happens there.
 
@@ -217,13 +217,13 @@ def transport_particle(row, particle, geo, par, seed, hits, keys, owners, n_hits
     state = hashed(seed, np.uint64(row))
     pt, p = math.sqrt(px * px + py * py), math.sqrt(px * px + py * py + pz * pz)
     if pt <= 1e-6 or p <= par.min_momentum:
-        return STOPPED, n_hits, False
+        return STOPPED, n_hits
     s, c, tgl = py / pt, px / pt, pz / pt
     last_layer, outer_plane = par.layers.shape[0] - 1, geo.planes.shape[0] - 1
     inner_radius = par.layers[last_layer, 0]
     is_inner, zone, sector, x, y, s, c, at = _start(x, y, s, c, geo, par.layers)
     if at > outer_plane or abs(z) >= _FAR:
-        return LEFT, n_hits, False
+        return LEFT, n_hits
     first, path, limit = n_hits, 0.0, min(decay, par.max_path)
     p_known, numbers = p, _gas_numbers(p, mass, charge, par)
     for _ in range(_MAX_STEPS):
@@ -235,17 +235,17 @@ def transport_particle(row, particle, geo, par, seed, hits, keys, owners, n_hits
         if is_inner:
             ok, x1, y1, s1, c1, arc, layer, after = _inner_step(x, y, s, c, k, par.layers, zone)
             if not ok:
-                return TRAPPED, n_hits, n_hits > first
+                return TRAPPED, n_hits
         elif at == 0 and c <= 0.0 and x * x + y * y < inner_radius * inner_radius:
             x1, y1, s1, c1, arc, is_inside = x, y, s, c, 0.0, True
         else:
             x1, y1, s1, c1, arc, plane, turn, is_inside = _sector_step(x, y, s, c, k, geo.planes, at, inner_radius)
         ds = arc * stretch
         if path + ds >= limit:
-            return DECAYED if decay <= par.max_path else CAPPED, n_hits, n_hits > first
+            return DECAYED if decay <= par.max_path else CAPPED, n_hits
         x, y, s, c, z, path, time = x1, y1, s1, c1, z + arc * tgl, path + ds, time + ds / (numbers[0] * _SPEED)
         if abs(z) >= _FAR or plane == outer_plane:
-            return LEFT, n_hits, n_hits > first
+            return LEFT, n_hits
         if was_inner:
             zone = after
             if par.layers[layer, 2] > 0.0 and abs(z) < par.layers[layer, 1]:
@@ -257,7 +257,7 @@ def transport_particle(row, particle, geo, par, seed, hits, keys, owners, n_hits
             sector = (sector + turn + 18) % 18
             if plane >= 1 and abs(y) <= geo.half_width[plane - 1]:
                 if n_hits >= hits.shape[0]:
-                    return FULL, first, False
+                    return FULL, first
                 if n_hits == first:
                     _write_reference(reference, sector, x, y, z, s, c, tgl, p, geo)
                 bucket = (sector + (0 if z >= 0.0 else 18)) * 152 + plane - 1
@@ -271,36 +271,35 @@ def transport_particle(row, particle, geo, par, seed, hits, keys, owners, n_hits
                 x, y, s, c = _to_global(sector, x, y, s, c, geo)
             state, p, s, c, tgl = _cross_gas(state, ds, s, c, tgl, p, mass, numbers, par)
         if p <= par.min_momentum or p < _SLOWEST * mass:
-            return STOPPED, n_hits, n_hits > first
-    return CAPPED, n_hits, n_hits > first
+            return STOPPED, n_hits
+    return CAPPED, n_hits
 
 
 @body
-def transport_lane(lane, cursor, stop, columns, geo, par, seed, hits, keys, owners, n_hits, references, has_hit, ends):
+def transport_lane(lane, cursor, stop, columns, geo, par, seed, hits, keys, owners, n_hits, references, ends):
     """Transport the particles of one lane until they are done or its room is used up."""
     n, i = 0, cursor[lane]
     while i < stop[lane]:
         particle = (
-            float(columns.px[i]),
-            float(columns.py[i]),
-            float(columns.pz[i]),
-            float(columns.vx[i]),
-            float(columns.vy[i]),
-            float(columns.vz[i]),
-            float(columns.vt[i]),
-            float(columns.path[i]),
-            float(columns.mass[i]),
-            float(columns.charge[i]),
+            np.float64(columns.px[i]),
+            np.float64(columns.py[i]),
+            np.float64(columns.pz[i]),
+            np.float64(columns.vx[i]),
+            np.float64(columns.vy[i]),
+            np.float64(columns.vz[i]),
+            np.float64(columns.vt[i]),
+            np.float64(columns.path[i]),
+            np.float64(columns.mass[i]),
+            np.float64(columns.charge[i]),
         )
-        end, n_after, hit = transport_particle(
+        end, n_after = transport_particle(
             columns.row[i], particle, geo, par, seed, hits[lane], keys[lane], owners[lane], n, references[i]
         )
         if end == FULL and n > 0:
             break
         if end == FULL:  # one particle with more hits than a lane: keep what fits
-            n_after, hit, end = hits.shape[1], True, CAPPED
+            n_after, end = hits.shape[1], CAPPED
         n = n_after
-        has_hit[i] = hit
         ends[lane, end] += 1
         i += 1
     cursor[lane] = i
@@ -308,7 +307,7 @@ def transport_lane(lane, cursor, stop, columns, geo, par, seed, hits, keys, owne
 
 
 @launcher
-def transport_lanes(cursor, stop, columns, geo, par, seed, hits, keys, owners, n_hits, references, has_hit, ends):
+def transport_lanes(cursor, stop, columns, geo, par, seed, hits, keys, owners, n_hits, references, ends):
     """Transport the particles of each lane until they are done or the lane's room is used up.
 
     A lane is a range of particles with its own room for hits; it goes on at `cursor` the next time. Nothing depends
@@ -322,12 +321,10 @@ def transport_lanes(cursor, stop, columns, geo, par, seed, hits, keys, owners, n
         As `transport_particle` takes them, float32, and `row` int32: the particle's row in MC/PARTICLES.
     hits, keys, owners : (n_lanes, capacity, 6), (n_lanes, capacity), (n_lanes, capacity, 2)
         Room of each lane; `n_hits` (n_lanes,) int64 is how much is used.
-    references, has_hit : (n_particles, 6) float32, (n_particles,) uint8
-        First hit of each particle.
+    references : (n_particles, 6) float32
+        First hit of each particle, untouched where it has none.
     ends : (n_lanes, N_ENDS) int64
         Counts of how particles ended, added to.
     """
     for lane in prange(cursor.shape[0]):
-        transport_lane(
-            lane, cursor, stop, columns, geo, par, seed, hits, keys, owners, n_hits, references, has_hit, ends
-        )
+        transport_lane(lane, cursor, stop, columns, geo, par, seed, hits, keys, owners, n_hits, references, ends)

@@ -73,13 +73,13 @@ def _collect(hit, key, pad_row, roc, geo, par):
     Inclination moves the centre of charge along the track, diffusion shares its error among the electrons, which the
     unequal gain makes fewer; electronics add a constant.
     """
-    y, z, tan_y, tan_z = float(hit[0]), float(hit[1]), float(hit[2]), float(hit[3])
+    y, z, tan_y, tan_z = np.float64(hit[0]), np.float64(hit[1]), np.float64(hit[2]), np.float64(hit[3])
     steep = max(abs(tan_y), abs(tan_z)) / _SLOPE
     if steep > 1.0:
         tan_y, tan_z = tan_y / steep, tan_z / steep
     height = geo.pad_height[pad_row]
     length = height * math.sqrt(1.0 + tan_y * tan_y + tan_z * tan_z)
-    state, n, along = ionise(key, par.primaries_per_cm * float(hit[4]), length, par)
+    state, n, along = ionise(key, par.primaries_per_cm * np.float64(hit[4]), length, par)
     drift = par.drift_length - abs(z)
     n *= math.exp(-par.attachment * drift / par.cm_per_time_bin * par.ns_per_time_bin * 1e-3)
     if n < 0.5:
@@ -121,8 +121,8 @@ def respond(hit, key, bucket, bc, t_collision, n_time_bins, geo, par):
     # Pads of the C side count the other way.
     last_pad = geo.n_pads[pad_row] - 1.0
     pad = min(max(0.5 * last_pad + (y if sector < 18 else -y) / width, 0.0), last_pad)
-    time = (t_collision + float(hit[5])) / par.ns_per_time_bin + drift / par.cm_per_time_bin
-    time += float(bc) / par.bc_per_time_bin
+    time = (t_collision + np.float64(hit[5])) / par.ns_per_time_bin + drift / par.cm_per_time_bin
+    time += np.float64(bc) / par.bc_per_time_bin
     if not 0.0 <= time < n_time_bins - 1.0 / 64:
         return OUTSIDE, 0, 0, 0, 0, 0, 0, 0
     peak_pad, peak_time = math.floor(pad + 0.5), math.floor(time + 0.5)
@@ -177,7 +177,7 @@ def respond_lane(
         mc, bucket = owners[lane, i, 0], owners[lane, i, 1]
         at = collision[mc]
         fate, time, pad, sigma_pad, sigma_time, q_max, q_tot, flags = respond(
-            hits[lane, i], keys[lane, i], bucket, bc[at], float(t_collision[at]), n_time_bins, geo, par
+            hits[lane, i], keys[lane, i], bucket, bc[at], np.float64(t_collision[at]), n_time_bins, geo, par
         )
         fates[lane, fate] += 1
         if fate == DONE:
