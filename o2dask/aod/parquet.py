@@ -1,7 +1,7 @@
 """One table in one Parquet file: plain types any tool reads, O2's column names, units and texts in the metadata.
 
 Knows Arrow and one file; knows no dataframe, no folder and no data model. Floats are split by byte before zstd, which
-suits truncated mantissas: a track table is written six times faster and a third smaller than with pyarrow's defaults
+suits truncated mantissas: a track table is written more than twice as fast as with pyarrow's defaults, and smaller
 (`benchmarks/aod.py`). Pages carry checksums, so that a flipped bit is an error and not a wrong number.
 """
 
@@ -156,7 +156,8 @@ def _schema(schema: "pa.Schema", where: str) -> Schema:
 def _column(field: "pa.Field", where: str) -> Column:
     import pyarrow as pa
 
-    kind, shape, is_jagged = field.type, (), False
+    kind, is_jagged = field.type, False
+    shape: tuple[int, ...] = ()
     if pa.types.is_fixed_size_list(kind):
         kind, shape = kind.value_type, (kind.list_size,)
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -177,6 +178,6 @@ def _column(field: "pa.Field", where: str) -> Column:
 
 def _numpy_name(kind: "pa.DataType") -> str:
     try:
-        return np.dtype(kind.to_pandas_dtype()).name
+        return str(np.dtype(kind.to_pandas_dtype()).name)
     except (NotImplementedError, TypeError):
         return str(kind)

@@ -5,6 +5,7 @@ broken ones are crashes or wrong physics there, so they are an error here. One p
 """
 
 from collections.abc import Mapping
+from itertools import zip_longest
 
 import numpy as np
 
@@ -47,16 +48,11 @@ def _check_columns(model: TableModel, columns: Columns) -> None:
     want = [(c.name, c.column.dtype, c.column.shape, c.column.is_jagged) for c in model.columns]
     got = [(c.name, c.dtype, c.shape, c.is_jagged) for c in columns.schema.columns]
     if want != got:
-        first = next((w or g for w, g in _zip_longest(want, got) if w != g), None)
+        first = next((w or g for w, g in zip_longest(want, got) if w != g), None)
         raise DataError(
             f"{model.tree}: columns are not those of the data model from {first[0] if first else '?'!r} on; "
             f"use o2dask.aod.tables()[{model.tree!r}].schema"
         )
-
-
-def _zip_longest(want: list, got: list) -> list:
-    n = max(len(want), len(got))
-    return list(zip(want + [None] * (n - len(want)), got + [None] * (n - len(got)), strict=True))
 
 
 def _check_alignment(model: TableModel, columns: Columns, dataframe: Mapping[str, Columns]) -> None:

@@ -144,8 +144,11 @@ def test_a_damaged_root_file_is_an_error_of_one_line_that_names_it(roots, tmp_pa
     assert "\n" not in str(caught.value)
 
 
-def test_flipped_bytes_in_a_root_file_end_in_our_errors_only(roots, tmp_path):
-    content = (roots / "a/AO2D.root").read_bytes()
+def test_flipped_bytes_in_a_root_file_end_in_our_errors_only(make_dataframe, tmp_path):
+    whole = make_dataframe()
+    with Ao2dWriter(tmp_path / "good.root", {"Run": "3"}) as writer:
+        writer.write(1, {tree: whole[tree] for tree in ("O2bc_001", "O2mcparticle_001")})
+    content = (tmp_path / "good.root").read_bytes()
     outcomes = set()
     for at in range(150, len(content), len(content) // 30):
         path = tmp_path / f"bad{at}.root"
@@ -229,8 +232,9 @@ def test_real_data_go_to_parquet_and_back_with_their_parents(ud_file, tmp_path):
     convert(ud_file, tmp_path / "ud")
     convert(tmp_path / "ud", tmp_path / "ud.root")
     real, folder, again = (open_dataframes(s) for s in (ud_file, tmp_path / "ud", tmp_path / "ud.root"))
-    same(folder, real)
-    same(again, real)
+    same(folder[::5], real[::5])
+    same(again[::5], real[::5])
+    assert [d.number for d in again] == [d.number for d in folder] == [d.number for d in real]
     assert [d.parent for d in again] == [d.parent for d in folder] == [d.parent for d in real]
     assert real[0].metadata == again[0].metadata == {}, "metaData are not made up for files that have none"
 
