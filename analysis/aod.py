@@ -29,6 +29,10 @@ class Aod(Sequence[Dataframe]):
         self._stored = tuple(stored)
         self._opened: OrderedDict[int, Dataframe] = OrderedDict()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle where the dataframes are, not what was read of them."""
+        return Aod, (self._stored,)
+
     def __len__(self) -> int:
         return len(self._stored)
 
@@ -36,8 +40,12 @@ class Aod(Sequence[Dataframe]):
     def __getitem__(self, item: int) -> Dataframe: ...
     @overload
     def __getitem__(self, item: slice) -> "Aod": ...
-    def __getitem__(self, item: int | slice) -> "Dataframe | Aod":
-        """Return one dataframe, or an AOD of some."""
+    @overload
+    def __getitem__(self, item: str) -> Table: ...
+    def __getitem__(self, item: int | slice | str) -> "Dataframe | Aod | Table":
+        """Return one dataframe (by number), an AOD of some (slice), or one stored tree of all (by its name)."""
+        if isinstance(item, str):
+            return self.all[item]
         if isinstance(item, slice):
             return Aod(self._stored[item])
         if not -len(self) <= item < len(self):

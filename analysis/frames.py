@@ -174,6 +174,20 @@ class Dataframe(Frame):
         self.stored = stored
         self.label = f"DF_{stored.number}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle where the tables are, not what was read of them."""
+        return Dataframe, (self.stored,)
+
+    @property
+    def run(self) -> int:
+        """Run number."""
+        return self.stored.run
+
+    @property
+    def first_orbit(self) -> int:
+        """First orbit of the timeframe."""
+        return self.stored.first_orbit
+
     @property
     def tables(self) -> tuple[str, ...]:
         """The stored trees."""
@@ -209,6 +223,10 @@ class Dataframes(Frame):
         super().__init__()
         self.frames = tuple(frames)
         self.label = f"{len(self.frames)} dataframes"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle where the tables are, not what was read of them."""
+        return Dataframes, (self.frames,)
 
     @cached_property
     def tables(self) -> tuple[str, ...]:

@@ -46,6 +46,9 @@ class Group:
         self.trees = trees
         self.absent = absent or {}
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Group, (self.frame, self.name, self.trees, self.absent)
+
     @cached_property
     def n_rows(self) -> int:
         """Number of rows."""

@@ -36,6 +36,10 @@ class Table:
         self._levels = levels
         self._taken: dict[tuple[str, str], Any] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle which rows are meant, not what was read of them."""
+        return Table, (self._group, self._rows, self._levels)
+
     # What a physicist asks.
 
     def __getattr__(self, name: str) -> Any:
@@ -193,6 +197,9 @@ class Row:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Row, (self._table,)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

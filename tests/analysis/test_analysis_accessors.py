@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import pickle
 import pydoc
 import re
 
@@ -386,6 +387,30 @@ def test_a_table_missing_in_one_dataframe_is_named_when_it_is_needed(tmp_path):
     assert len(aod.tracks.pt()) == 100
     with pytest.raises(DataError, match="mcParticle: O2mctracklabel in DF_2 has 0 rows, O2track_iu has 50"):
         aod.tracks.mcParticle()
+
+
+def test_a_stored_column_of_all_dataframes_is_found_by_its_names(aod, dataframes):
+    want = np.concatenate([dataframe[TRACK]["fX"] for dataframe in dataframes])
+    np.testing.assert_array_equal(aod[TRACK]["fX"], want)
+
+
+def test_what_is_sent_to_a_worker_are_names_and_rows_and_no_columns(aod):
+    tracks = aod[0].tracks
+    cut = tracks[tracks.pt() > 0.5]
+    cut.px()
+    there = pickle.loads(pickle.dumps(cut))
+    assert there._group.frame._cache == {}
+    np.testing.assert_array_equal(there.px(), cut.px())
+    assert (
+        pickle.loads(pickle.dumps(aod[0].collisions.tracks)).pt().to_list() == aod[0].collisions.tracks.pt().to_list()
+    )
+    assert pickle.loads(pickle.dumps(tracks[3])).pt() == tracks[3].pt()
+    assert len(pickle.dumps(aod)) < 5000
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(aod)).tracks.pt(), aod.tracks.pt())
+
+
+def test_a_dataframe_knows_its_run_and_first_orbit(aod):
+    assert [(frame.run, frame.first_orbit) for frame in aod] == [(500000, 0), (500000, 32), (500000, 64)]
 
 
 # Versions, other tables
