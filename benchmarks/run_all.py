@@ -31,7 +31,8 @@ def main() -> int:
     kept = _sections(target.read_text()) if target.exists() else {}
     failed = []
     for script in sorted(FOLDER.glob("*.py")):
-        if script.stem == Path(__file__).stem or (args.only and script.stem not in args.only):
+        is_benchmark = 'if __name__ == "__main__"' in script.read_text() and script.stem != Path(__file__).stem
+        if not is_benchmark or (args.only and script.stem not in args.only):
             continue
         print(f"== {script.name}", flush=True)
         section, ok = _run(script, args.small)
