@@ -1,5 +1,7 @@
 """The examples run, top to bottom, on a small AOD that is made up but hangs together: tracks are smeared particles."""
 
+import runpy
+import sys
 from pathlib import Path
 
 import nbformat
@@ -30,6 +32,7 @@ def coherent_dataframe(seed: int) -> dict[str, Columns]:
         "fIndexArray_Mothers": Jagged(np.zeros(N_PARTICLES + 1, np.int32), np.zeros(0, np.int32)),
         "fIndexSlice_Daughters": np.full((N_PARTICLES, 2), -1, np.int32),
     }
+    add_k0s(tables["O2mcparticle_001"])
     n_tracks = N_PARTICLES // 2
     labels = rng.permutation(N_PARTICLES)[:n_tracks].astype(np.int32)
     tables["O2track_iu"] |= {
@@ -43,6 +46,17 @@ def coherent_dataframe(seed: int) -> dict[str, Columns]:
         "fTPCNClsFindableMinusFound": rng.integers(0, 100, n_tracks).astype(np.int8),
     }
     return {tree: Columns(schemas[tree], arrays) for tree, arrays in tables.items()}
+
+
+def add_k0s(particles) -> None:
+    """Make particle 0 a K0S at rest and the last two its pions."""
+    momentum = np.sqrt((0.497611 / 2) ** 2 - 0.139570**2)
+    rows = [0, N_PARTICLES - 2, N_PARTICLES - 1]
+    particles["fPdgCode"][rows] = (310, 211, -211)
+    particles["fPx"][rows] = (0, momentum, -momentum)
+    particles["fPy"][rows] = particles["fPz"][rows] = 0
+    particles["fE"][rows] = (0.497611, 0.497611 / 2, 0.497611 / 2)
+    particles["fIndexSlice_Daughters"][0] = rows[1:]
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +88,11 @@ def test_notebook_is_short_and_stored_without_outputs(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     assert sum(bool(line.strip()) for cell in code for line in cell.source.splitlines()) < 60
+
+
+def test_k0s_have_their_mass_and_their_daughters(small_aod, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["k0s_mass.py", str(small_aod)])
+    runpy.run_path(str(EXAMPLES / "k0s_mass.py"))
+    text = capsys.readouterr().out
+    assert "2 K0S -> pi+ pi- in 2 dataframes" in text
+    assert "mass 0.49761" in text
