@@ -26,14 +26,23 @@ def guarded(command: Callable[[], Any], args: Sequence[str]) -> int:
         status = command()
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except BrokenPipeError:  # `o2dask ... | head`: the reader has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        return _enough()
+    except SystemExit as error:  # typer turns a broken pipe into one
+        if isinstance(error.__context__, BrokenPipeError):
+            return _enough()
+        return error.code if isinstance(error.code, int) else BAD_DATA
     except KeyboardInterrupt:
         _tell("interrupted", INTERRUPTED, args)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - this is the edge: nothing may pass it as a traceback
         return _explain(error, args)
+
+
+def _enough() -> int:
+    """Return 0: the reader of ``o2dask ... | head`` has what it wants; what is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
+    return 0
 
 
 def _explain(error: Exception, args: Sequence[str]) -> int:

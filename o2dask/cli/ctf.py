@@ -82,12 +82,14 @@ def _show(info: "CtfInfo") -> None:
         frames.add_row(*map(str, (tf.run, tf.tf_counter, tf.first_orbit, tf.n_orbits)), size_text(t.n_bytes), error)
     console.print(frames)
     fields = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("column", "type", "values", "stored", "native", "ratio", "bits/value", "codec"):
-        fields.add_column(title, justify="left" if title in ("column", "type", "codec") else "right")
+    for title in ("column", "type", "values", "stored", "ratio", "bits/value", "codec"):
+        left = title in ("column", "type", "codec")
+        fields.add_column(title, justify="left" if left else "right", no_wrap=title != "codec")
     for f in info.fields:
         bits = f"{8 * f.n_bytes / f.n_values:.2f}" if f.n_values else ""
-        sizes = (size_text(f.n_bytes), size_text(f.native_bytes), f"{f.ratio:.2f}", bits)
-        fields.add_row(f.name, f.dtype, f"{f.n_values:,}", *sizes, ", ".join(f.codecs))
+        fields.add_row(
+            f.name, f.dtype, f"{f.n_values:,}", size_text(f.n_bytes), f"{f.ratio:.2f}", bits, ", ".join(f.codecs)
+        )
     console.print(fields)
     for damage in info.damages:
         console.print(f"[red]damaged[/] {damage}", soft_wrap=True)

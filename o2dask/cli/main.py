@@ -65,9 +65,7 @@ class Commands(TyperGroup):
         given = list(sys.argv[1:] if args is None else args)
         rest = [a for a in given if a != "--debug"]  # wherever it stands
         run = super().main
-        status = guarded(
-            lambda: run(rest, prog_name or "o2dask", complete_var, False, windows_expand_args, **extra), given
-        )
+        status = guarded(lambda: run(rest, "o2dask", complete_var, False, windows_expand_args, **extra), given)
         if standalone_mode:
             sys.exit(status)
         return status

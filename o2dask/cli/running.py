@@ -5,12 +5,15 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType, TracebackType
+from multiprocessing import resource_tracker
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from o2dask.cli.boundary import BAD_DATA
@@ -24,43 +27,72 @@ if TYPE_CHECKING:
     from o2dask.timeframe import TimeframeRef
     from o2dask.workflow import Topology
 
+_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""What workers run when they start: Ctrl-C is for the driver."""
+
 __all__ = ["Interrupts", "carry_out", "parse_options", "size_text"]
 
 
 class Interrupts:
     """A stop token set by Ctrl-C or SIGTERM; the second one kills this process and its workers.
 
-    Batch systems send SIGTERM before the wall time ends: it drains as well.
+    A terminal sends SIGINT to workers as well, where it would end the timeframe at hand: so it is blocked in this
+    thread, and processes started from it inherit that. A thread of its own learns of signals through Python's wake-up
+    socket, at once, even while this thread is deep in a kernel. Batch systems send SIGTERM to this process before the
+    wall time ends: it drains as well.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._stop = say, threading.Event()
-        self._before: dict[int, Any] = {}
+    def __init__(self) -> None:
+        self.say: Callable[[str], None] = lambda text: None
         self.status = 0
+        self._stop = threading.Event()
+        self._is_main = threading.current_thread() is threading.main_thread()
+        self._before: dict[int, Any] = {}
 
     def is_set(self) -> bool:
         """Return whether to stop."""
         return self._stop.is_set()
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._caught)
+        if not self._is_main:
+            return self
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._thread = threading.Thread(target=self._listen, name="interrupts", daemon=True)
+        self._thread.start()  # before SIGINT is blocked here: one thread must take it
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, lambda number, frame: None)
+        self._fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        resource_tracker.ensure_running()  # Python < 3.12 unblocks SIGINT when it starts this one for a first worker
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._is_main:
+            return
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        signal.set_wakeup_fd(self._fd)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._writer.send(b"\0")
+        self._thread.join()
+        self._reader.close()
+        self._writer.close()
 
-    def _caught(self, number: int, frame: FrameType | None) -> None:
+    def _listen(self) -> None:
+        while number := self._reader.recv(1)[0]:
+            if number in self._before:
+                self._caught(number)
+
+    def _caught(self, number: int) -> None:
         self.status = 128 + number
         if self._stop.is_set():
             _kill_children()
             os._exit(self.status)
         self._stop.set()
-        self._say("stopping: what is in flight is finished and committed; once more to kill it")
+        self.say("stopping: what is in flight is finished and committed; once more to kill it")
 
 
 def carry_out(
@@ -87,12 +119,12 @@ def carry_out(
     lost : sequence of str
         What the input has lost already: one line each; makes the status 1.
     """
-    with choose_face(topology.name, log_json) as face:
+    with Interrupts() as stop, choose_face(topology.name, log_json) as face:
+        stop.say = face.say
         for text in lost:
             face.say(f"lost: {text}")
-        with Interrupts(face.say) as stop:
-            sink.prepare()  # what is wrong with the output is told before workers start
-            report = _run(topology, refs, sink, settings, inline, face, stop)
+        sink.prepare()  # what is wrong with the output is told before workers start
+        report = _run(topology, refs, sink, settings, inline, face, stop)
     status = 0 if report.ok and not lost else BAD_DATA
     if report.interrupted:
         status = stop.status
@@ -147,18 +179,23 @@ def _run(
         return run_inline(
             topology, refs, sink, journal=settings.journal, progress=face, resume=settings.resume, stop=stop
         )
+    import dask
+
     from o2dask.runners.batch import run_batch
 
-    return run_batch(topology, refs, sink, settings=settings, progress=face, stop=stop)
+    preload = dask.config.get("distributed.worker.preload", [])
+    with dask.config.set({"distributed.worker.preload": [*preload, _DEAF]}):
+        return run_batch(topology, refs, sink, settings=settings, progress=face, stop=stop)
 
 
 def _summary(report: "RunReport", where: str, lost: Sequence[str]) -> list[str]:
     n_files, n_bytes = sum(len(r.files) for r in report.committed), sum(r.n_bytes for r in report.committed)
     rate = f", {rate_text(len(report.committed) / report.wall_s)}" if report.wall_s and report.committed else ""
+    files = f"{n_files} files, " if Path(where).is_dir() or "://" in where else ""
     workers = f" on {report.n_workers} workers" if report.n_workers > 1 else ""
     lines = [
         f"{len(report.committed)} of {report.n_timeframes} timeframes committed to {where} "
-        f"in {report.wall_s:.1f} s{rate}{workers}: {n_files} files, {size_text(n_bytes)}"
+        f"in {report.wall_s:.1f} s{rate}{workers}: {files}{size_text(n_bytes)}"
     ]
     if report.already_done:
         lines.append(f"{len(report.already_done)} were committed by an earlier run")

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from o2dask.workflow.execute import TaskResult, run_task
     from o2dask.workflow.loading import list_workflows, load_workflow
     from o2dask.workflow.planner import PhysicalTask, plan
-    from o2dask.workflow.views import show
     from o2dask.workflow.topology import Route, Topology
+    from o2dask.workflow.views import show
 
 # Looked up when first used: the command line needs `workflow.names` alone, and numpy takes 0.1 s.
 _LAZY = {

@@ -60,6 +60,15 @@ class Topology:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fingerprint", _fingerprint(self))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the algorithms by value where they come from a user's file (`loading`), whatever pickler asks.
+
+        Dask tries plain pickle first, which would send the name of a module that no worker can import.
+        """
+        import cloudpickle
+
+        return _unpickled, (cloudpickle.dumps((self.name, self.processors, self.options, self.routes)),)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the processors in execution order."""
@@ -119,6 +128,13 @@ class Topology:
             outs = " ".join(str(o.ref) for o in p.outputs) or "(end)"
             lines.append(f"  {p.name:{width}}  {ins} -> {outs}")
         return "\n".join(lines)
+
+
+def _unpickled(data: bytes) -> Topology:
+    import cloudpickle
+
+    name, processors, options, routes = cloudpickle.loads(data)
+    return Topology(name=name, processors=processors, options=options, routes=routes)
 
 
 def _fingerprint(topology: Topology) -> str:

@@ -11,7 +11,7 @@ from toy_specs import REF, Power, power, random_workflows, source, spec, total, 
 
 from o2dask.columns import Column, Schema
 from o2dask.context import WorkerState
-from o2dask.errors import ConfigError, DataError, ProcessorError, ShapeError, SpecError
+from o2dask.errors import ConfigError, DataError, O2DaskError, ProcessorError, ShapeError, SpecError
 from o2dask.specs import CompletionPolicy, DataRef, Option, Task, WorkflowSpec, parse_inputs
 from o2dask.workflow import compile_workflow, plan, run_task
 
@@ -157,7 +157,6 @@ class AwkwardDataError(DataError):
     [
         (ZeroDivisionError("nought"), ProcessorError),
         (AwkwardError(1, 2), ProcessorError),
-        (AwkwardDataError(1, 2), ProcessorError),
         (DataError("block 3 of tf.ctf is damaged"), DataError),
         (SpecError("undeclared"), SpecError),
     ],
@@ -172,6 +171,12 @@ def test_errors_name_processor_and_timeframe_also_after_a_trip_through_pickle(er
     text = str(shipped) + "".join(shipped.__notes__)
     assert "'bad'" in text
     assert "run 7 TF 3" in text
+
+
+def test_an_error_of_ours_that_pickle_cannot_revive_still_arrives():
+    with pytest.raises(O2DaskError) as caught:  # itself where tblib has taught pickle how, else wrapped
+        run([spec("bad", "", "x:TST/X", failing(AwkwardDataError(1, 2)))])
+    assert "1 and 2" in str(pickle.loads(pickle.dumps(caught.value)))
 
 
 def test_an_error_keeps_its_own_traceback():

@@ -1,11 +1,11 @@
 """Workflows found by name, and shown in four ways."""
 
 import json
+import pickle
 import re
 import sys
 from html.parser import HTMLParser
 
-import cloudpickle
 import pytest
 from hypothesis import given, settings
 from toy_specs import random_workflows, toy_workflow
@@ -46,10 +46,12 @@ def test_a_workflow_of_a_module_is_found():
 
 def test_functions_of_a_file_travel_to_workers_that_do_not_have_it(file):
     topology = compile_workflow(load_workflow(f"{file}:flow"))
-    data = cloudpickle.dumps(topology)
+    data = pickle.dumps(topology)
     module = sys.modules.pop("o2dask_file_my_flow")
     try:
-        assert cloudpickle.loads(data).processors[0].algorithm.__name__ == "run"
+        shipped = pickle.loads(data)
+        assert shipped.processors[0].algorithm.__name__ == "run"
+        assert shipped.fingerprint == topology.fingerprint
     finally:
         sys.modules["o2dask_file_my_flow"] = module
 
