@@ -33,18 +33,21 @@ def make_detector(params: TpcTrackingParams, field: "float | np.ndarray" = BZ_KG
     field = np.atleast_1d(np.asarray(field, np.float32))
     if field.shape not in ((1,), (6,)) or abs(field[0]) < 1e-3:
         raise ConfigError(f"field: want Bz [kG] or 6 coefficients with Bz first, not zero, got {field}")
-    errors = np.tile(np.array([*params.errors.y, *params.errors.z], np.float32), (N_ROWS, 1))
+    _, pad = np.unique(rows.pad_height, return_inverse=True)
+    errors = np.hstack([np.array(params.errors.y, np.float32)[pad], np.array(params.errors.z, np.float32)[pad]])
     half = (rows.x * np.tan(np.deg2rad(10.0))).astype(np.float32)
+    live = (0.5 * rows.n_pads * rows.pad_width - 0.5).astype(np.float32)
     is_absolute = np.float32(params.is_absolute)
     length = np.float32(DRIFT_LENGTH_CM)
-    return Detector(rows.x, half, rows.pad_height, errors, field, length, is_absolute, make_gas(params.gas))
+    return Detector(rows.x, half, live, rows.pad_height, errors, field, length, is_absolute, make_gas(params.gas))
 
 
 def make_gas(gas: GasModel) -> np.ndarray:
     """Return the gas (4,) for the kernels."""
     out = np.zeros(4, np.float32)
-    out[GAS_SCATTER] = 0.0136**2 / gas.x0_cm
-    out[GAS_LOSS] = 0.307075e-3 * gas.z_over_a * gas.density_g_cm3
+    highland = 0.0136 * (1 + 0.038 * np.log(gas.path_for_log_cm / gas.x0_cm))
+    out[GAS_SCATTER] = highland**2 / gas.x0_cm
+    out[GAS_LOSS] = 0.307075e-3 * gas.z_over_a * gas.density_g_cm3 * gas.loss_scale
     out[GAS_LOG] = 2 * _ELECTRON_EV / gas.excitation_ev
     out[GAS_MASS2] = gas.mass_gev**2
     return out if gas.is_on else np.zeros_like(out)

@@ -9,11 +9,12 @@ from numba import prange
 
 from o2dask.reco.tpc.kernels_jit import body, launcher
 from o2dask.reco.tpc.kernels_seeding import find_seed, seed_state
-from o2dask.reco.tpc.kernels_walk import reset_cov, walk
+from o2dask.reco.tpc.kernels_walk import walk
 
 __all__ = ["fill_tracks", "find_color", "find_in_sector", "follow"]
 
-_ONE = np.float32(1.0)
+_WIDEN = np.float32(16.0)
+"""By how much the covariance grows before a walk back over the same clusters."""
 N_ROWS = 152
 PAR_OUT = 8
 """Columns of a found track: x y z snp tgl q2pt at its outermost cluster; the last two are spare."""
@@ -30,7 +31,9 @@ def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
     n, row_in, sector_in = walk(par, cov, sector, row, -1, hits, hit_sector, sector, 7, grid, detector, search)
     if n < 8:
         return 0, 0, 0, 0
-    reset_cov(cov, np.float32(1.0), np.float32(0.02), np.float32(1.0))
+    # widened, not reset: one bad cluster at the inner end must not turn the track away from all others
+    for k in range(15):
+        cov[k] *= _WIDEN
     n, row_out, sector_out = walk(par, cov, sector_in, row_in, 1, hits, hit_sector, sector, 0, grid, detector, search)
     for k in range(row_out + 1, N_ROWS):
         hits[k] = -1

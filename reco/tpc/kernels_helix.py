@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from o2dask.reco.tpc.kernels_jit import body
+from o2dask.reco.tpc.kernels_jit import body, inlined
 from o2dask.reco.tpc.kernels_types import GAS_LOG, GAS_LOSS, GAS_MASS2, GAS_SCATTER
 
 __all__ = ["B2C", "MAX_STEP_CM", "field_at", "gas_step", "rotate", "transport", "transport_gas"]
@@ -23,7 +23,7 @@ _MIN_Q2PT = np.float32(1e-4)
 _MIN_BETA2 = np.float32(0.05)
 
 
-@body
+@inlined
 def field_at(field, x, y, z):
     """Return Bz [kG] at a point: constant, or a polynomial in z2 and r2 (field: order-2 coefficients)."""
     if field.shape[0] == 1:
@@ -32,7 +32,7 @@ def field_at(field, x, y, z):
     return field[0] + field[1] * r2 + field[2] * z2 + field[3] * r2 * r2 + field[4] * r2 * z2 + field[5] * z2 * z2
 
 
-@body
+@inlined
 def transport(y, z, snp, tgl, q2pt, c, dx, curv):
     """Return (ok, y, z, snp, c, path) after a step dx [cm]; `curv` is the curvature [1/cm] per q/pt.
 
@@ -98,12 +98,12 @@ def transport(y, z, snp, tgl, q2pt, c, dx, curv):
     return True, y + dx * dy_dx, z + tgl * path, snp2, out, path
 
 
-@body
+@inlined
 def gas_step(snp, tgl, q2pt, c, path, gas):
     """Return (q2pt, c) after `path` [cm, signed, transverse] of gas: Bethe-Bloch loss and multiple scattering.
 
-    Sources: PDG review, passage of particles through matter, eq. 34.5 without density effect and 34.16 without its
-    logarithm; terms of the covariance as in AliceO2 TrackParametrizationWithError::correctForMaterial. A pion is
+    Sources: PDG review, passage of particles through matter, eq. 34.5 without density effect and 34.16 with a
+    fixed logarithm; terms of the covariance as in AliceO2 TrackParametrizationWithError::correctForMaterial. A pion is
     assumed. Inwards (path < 0) the momentum grows; the noise is positive either way.
     """
     t1 = _ONE + tgl * tgl
@@ -128,7 +128,7 @@ def gas_step(snp, tgl, q2pt, c, path, gas):
     return q2pt * (_ONE + rel), out
 
 
-@body
+@inlined
 def transport_gas(y, z, snp, tgl, q2pt, c, dx, curv, gas):
     """Return (ok, y, z, snp, q2pt, c) after dx [cm] in steps short enough for `transport`, with the gas."""
     n_steps = int(abs(dx) / MAX_STEP_CM) + 1

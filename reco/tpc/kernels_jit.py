@@ -9,7 +9,7 @@ from typing import Any
 
 from numba import njit
 
-__all__ = ["body", "launcher"]
+__all__ = ["body", "inlined", "launcher"]
 
 _FASTMATH = {"contract", "nsz", "arcp"}
 
@@ -17,6 +17,11 @@ _FASTMATH = {"contract", "nsz", "arcp"}
 def body(function: Callable[..., Any]) -> Any:
     """Compile the work of one item: callable from launchers, from other bodies and from numba.cuda kernels."""
     return njit(cache=True, nogil=True, error_model="numpy", fastmath=_FASTMATH)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a small body that LLVM must put into its callers: states of 20 numbers then stay in registers."""
+    return njit(cache=True, nogil=True, error_model="numpy", fastmath=_FASTMATH, forceinline=True)(function)
 
 
 def launcher(function: Callable[..., Any]) -> Any:

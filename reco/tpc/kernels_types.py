@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 __all__ = ["GAS_LOG", "GAS_LOSS", "GAS_MASS2", "GAS_SCATTER", "Detector", "Grid", "Search", "SeedPass"]
 
 GAS_SCATTER = 0
-"""(13.6 MeV)^2 / X0 [GeV2/cm]."""
+"""(13.6 MeV times Highland's logarithm)^2 / X0 [GeV2/cm]."""
 GAS_LOSS = 1
 """K Z/A rho of the Bethe-Bloch formula [GeV/cm]."""
 GAS_LOG = 2
@@ -25,6 +25,8 @@ class Detector(NamedTuple):
     """(152,) radius of each pad row [cm]."""
     row_half: Any
     """(152,) half width of a sector at each row [cm]: x tan(10 deg)."""
+    row_live: Any
+    """(152,) half width where a missing cluster counts as missed [cm]: half a centimetre less than the pads."""
     row_height: Any
     """(152,) length of the pads along x [cm]."""
     errors: Any

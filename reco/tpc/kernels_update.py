@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from o2dask.reco.tpc.kernels_jit import body
+from o2dask.reco.tpc.kernels_jit import inlined
 
 __all__ = ["cluster_errors", "cluster_variances", "update"]
 
@@ -10,7 +10,7 @@ _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _MIN_COS2 = np.float32(0.02)
 
 
-@body
+@inlined
 def cluster_variances(errors, row, drift, snp, tgl):
     """Return the variances of y and z [cm2] of a cluster after `drift` [cm] on a track of the given slopes.
 
@@ -25,7 +25,7 @@ def cluster_variances(errors, row, drift, snp, tgl):
     return vy, vz
 
 
-@body
+@inlined
 def cluster_errors(detector, row, z, snp, tgl):
     """Return `cluster_variances`; the drift length is known (absolute z) or that of a track that points to z = 0."""
     depth = abs(z) if detector.is_absolute > _ZERO else abs(tgl) * detector.row_x[row]
@@ -33,7 +33,7 @@ def cluster_errors(detector, row, z, snp, tgl):
     return cluster_variances(detector.errors, row, drift, snp, tgl)
 
 
-@body
+@inlined
 def update(y, z, snp, tgl, q2pt, c, dy, dz, vy, vz, max_chi2):
     """Return (chi2, y, z, snp, tgl, q2pt, c) with a cluster at (y + dy, z + dz) of variances vy, vz [cm2].
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from o2dask.reco.tpc.kernels_grid import nearest
 from o2dask.reco.tpc.kernels_helix import B2C, field_at, rotate, transport, transport_gas
-from o2dask.reco.tpc.kernels_jit import body
+from o2dask.reco.tpc.kernels_jit import body, inlined
 from o2dask.reco.tpc.kernels_update import cluster_errors, update
 
 __all__ = ["COS_SECTOR", "SIN_SECTOR", "load_cov", "neighbour", "reset_cov", "store_cov", "walk"]
@@ -19,13 +19,13 @@ _ZERO = np.float32(0.0)
 N_ROWS = 152
 
 
-@body
+@inlined
 def load_cov(a):
     """Return the 15 elements of an array as a tuple."""
     return (a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14])
 
 
-@body
+@inlined
 def store_cov(a, c):
     """Write a tuple of 15 to an array."""
     a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7] = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
@@ -44,7 +44,7 @@ def reset_cov(a, vyz, vslope, vq2pt):
     a[14] = vq2pt
 
 
-@body
+@inlined
 def neighbour(sector, direction):
     """Return the next sector of the same side, towards growing (1) or falling (-1) azimuth."""
     base = 0 if sector < 18 else 18
@@ -127,7 +127,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
                 hit = -1
             else:
                 hit = -1
-        if hit < 0:
+        if hit < 0 and abs(y) < detector.row_live[row]:
             misses += 1
             if misses > search.max_misses:
                 break

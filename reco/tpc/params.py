@@ -3,36 +3,58 @@
 from dataclasses import dataclass, field
 
 from o2dask.errors import ConfigError
+from o2dask.reco.geometry.material import GAS
 
 __all__ = ["ErrorModel", "GasModel", "SeedRound", "TpcTrackingParams", "reference_params"]
+
+
+Terms = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorModel:
     """Variance of a cluster: ``constant + per_drift * drift [cm] + per_slope * tan2`` [cm2], for y and for z.
 
-    Defaults: fourth differences of O2's generator (facts/tpc_tracking.md). Too small: hits and tracks are lost and
-    pulls are wide; too large: windows take neighbours and pulls are narrow.
+    Each is given for the pads of 0.75, 1.0, 1.2 and 1.5 cm. Too small: hits and tracks are lost and pulls are wide; too
+    large: windows take neighbours and pulls are narrow.
+
+    Defaults: variances of simulated clusters about the truth without their tails beyond 5 sigma
+    (o2dask.reco.tpc.simulation_response_kernels at 1.2 times the least ionisation). The constant is the electronics',
+    the drift's is diffusion over the electrons of a pad, the slope's the uneven ionisation along it.
     """
 
-    y: tuple[float, float, float] = (0.0048, 8e-5, 0.037)
-    z: tuple[float, float, float] = (0.010, 1e-4, 0.038)
+    y: tuple[Terms, Terms, Terms, Terms] = (
+        (0.0022, 4.1e-5, 0.0054),
+        (0.0072, 2.9e-5, 0.0095),
+        (0.0077, 2.4e-5, 0.0150),
+        (0.0082, 1.6e-5, 0.0200),
+    )
+    z: tuple[Terms, Terms, Terms, Terms] = (
+        (0.0048, 5.0e-5, 0.0060),
+        (0.0042, 2.9e-5, 0.0095),
+        (0.0047, 2.4e-5, 0.0140),
+        (0.0045, 2.0e-5, 0.0200),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GasModel:
     """What the fit assumes of the gas.
 
-    Ne-CO2-N2 90-10-5 at 20 C and 1013 hPa: density and radiation length by mass fractions from the PDG's tables of
-    the elements; a pion. `is_on` false: no energy loss and no scattering, for simulations without material.
+    Mixture: o2dask.reco.geometry.material; excitation energy of neon (PDG); a pion. `is_on` false: no energy loss and
+    no scattering, for simulations without material. `path_for_log_cm`: thickness in the logarithm of Highland's
+    formula, which must not shrink with the step. `loss_scale`: part of the mean loss that a typical track has, without
+    the rare hard electrons (1.4 of 1.7 keV/cm at the minimum).
     """
 
     is_on: bool = True
-    density_g_cm3: float = 0.95e-3
-    x0_cm: float = 32_100.0
-    z_over_a: float = 0.496
+    density_g_cm3: float = GAS.density
+    x0_cm: float = GAS.radiation_length
+    z_over_a: float = GAS.z_over_a
     excitation_ev: float = 137.0
     mass_gev: float = 0.13957
+    path_for_log_cm: float = 160.0
+    loss_scale: float = 0.82
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +121,7 @@ class TpcTrackingParams:
         SeedRound(min_pt=0.2),
         SeedRound(is_vertex=False, row_first=147, min_pt=0.05, slope_back=2.2),
     )
-    merge_max_gap: int = 40
+    merge_max_gap: int = 90
     merge_max_overlap: int = 3
     merge_chi2: float = 50.0
     merge_window: float = 60.0
@@ -117,5 +139,10 @@ class TpcTrackingParams:
 
 
 def reference_params() -> TpcTrackingParams:
-    """Return the settings for events of O2's own generator: true z, no material."""
-    return TpcTrackingParams(is_absolute=True, gas=GasModel(is_on=False))
+    """Return the settings for events of O2's own generator: true z, no material.
+
+    Errors from fourth differences of that generator's clusters (facts/tpc_tracking.md), the same on all pads.
+    """
+    y, z = (0.0048, 8e-5, 0.037), (0.010, 1e-4, 0.038)
+    errors = ErrorModel(y=(y, y, y, y), z=(z, z, z, z))
+    return TpcTrackingParams(is_absolute=True, gas=GasModel(is_on=False), errors=errors)
