@@ -81,7 +81,7 @@ def _figures(simulated, reconstructed, performance, ctf: Path) -> dict[str, str]
     from o2dask.ctf import ctf_info
     from o2dask.reco.tpc.schema import NATIVE_BYTES
 
-    n_clusters = simulated.counters["clusters"]
+    n_clusters = simulated.counters["tpc-simulation.clusters"]
     fields = [f for f in ctf_info(str(ctf)).fields if f.name.startswith("TPC/COMP")]
     compressed = sum(f.n_bytes for f in fields)
     native = n_clusters * NATIVE_BYTES
@@ -94,7 +94,7 @@ def _figures(simulated, reconstructed, performance, ctf: Path) -> dict[str, str]
         "CTF file": f"{ctf.stat().st_size / 1e6:.1f} MB, truth included",
         "TPC clusters in it": f"{compressed / 1e6:.1f} MB",
         "ratio to the native size": f"{compressed / native:.3f} ({native / compressed:.2f} times smaller)",
-        "tracks": f"{reconstructed.counters['tracks']:,}",
+        "tracks": f"{reconstructed.counters['tpc-tracker.tracks']:,}",
         "efficiency above 0.5 GeV/c": f"{100 * performance.efficiency():.2f} %",
         "fake rate above 0.5 GeV/c": f"{100 * performance.fake_rate():.2f} %",
         "clone rate above 0.5 GeV/c": f"{100 * performance.clone_rate():.2f} %",
