@@ -16,7 +16,7 @@ THREADS_PER_BLOCK = 64
 
 
 def fit_segments_on_device(segments: Segments, detector: Detector, chi2_drop: float) -> Fitted:
-    """Return the fit of every track, as `o2dask.reco.tpc.segments.fit_segments` does, computed on the current device."""
+    """Return the fit of every track on the current device: `o2dask.reco.tpc.segments.fit_segments` elsewhere."""
     try:
         from numba import cuda
 

@@ -1,4 +1,4 @@
-"""GPU launchers: the CPU's bodies, one item per thread. Needs numba-cuda; import it through `o2dask.reco.tpc.device`."""
+"""GPU launchers: the CPU bodies, one item per thread. Needs numba-cuda; see `o2dask.reco.tpc.device`."""
 
 from numba import cuda
 

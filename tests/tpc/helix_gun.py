@@ -21,8 +21,14 @@ class Shots(NamedTuple):
     charge: np.ndarray
 
 
-def shoot(n: int, seed: int, *, sigma: float = 0.08, min_pt: float = 0.4, z_shift: float = 0.0) -> Shots:
-    """Return n particles from the origin at random azimuths, |tgl| < 0.9, 5 GeV/c at most, one cluster per row."""
+def shoot(
+    n: int, seed: int, *, sigma: float = 0.08, min_pt: float = 0.4, z_shift: float = 0.0, z_vertex: float = 0.0
+) -> Shots:
+    """Return n particles from (0, 0, z_vertex) at random azimuths, |tgl| < 0.9, 5 GeV/c at most, one cluster per row.
+
+    `z_shift` [cm] is the drift of the collision's time: what continuous readout takes from z on the A side and adds to
+    it on the C side.
+    """
     rng = np.random.default_rng(seed)
     pt = np.exp(rng.uniform(np.log(min_pt), np.log(5.0), n))
     phi, tgl, charge = rng.uniform(-np.pi, np.pi, n), rng.uniform(0.05, 0.9, n) * rng.choice([-1, 1], n), np.ones(n)
@@ -41,7 +47,7 @@ def shoot(n: int, seed: int, *, sigma: float = 0.08, min_pt: float = 0.4, z_shif
             alpha = np.deg2rad(10 + 20 * sector)
             local = gx * np.cos(alpha) + gy * np.sin(alpha)
             at = np.flatnonzero(np.diff(np.sign(local - x)) > 0)
-            if not len(at) or abs(tgl[i]) * s[at[0]] > 245:
+            if not len(at) or abs(z_vertex + tgl[i] * s[at[0]]) > 245:
                 continue
             j = at[0]
             if sector[j] != sector[j + 1]:
@@ -51,7 +57,8 @@ def shoot(n: int, seed: int, *, sigma: float = 0.08, min_pt: float = 0.4, z_shif
             gx_f = (np.sin(phi[i] + k * arc) - np.sin(phi[i])) / k
             gy_f = -(np.cos(phi[i] + k * arc) - np.cos(phi[i])) / k
             y = -gx_f * np.sin(alpha[j]) + gy_f * np.cos(alpha[j])
-            parts.append((sector[j] + (18 if tgl[i] < 0 else 0), row, y, tgl[i] * arc, i))
+            z = z_vertex + tgl[i] * arc
+            parts.append((sector[j] + (18 if z < 0 else 0), row, y, z, i))
     sector, row, y, z, mc = (np.array(c) for c in zip(*parts, strict=True))
     y, z = y + sigma * rng.standard_normal(len(y)), z + sigma * rng.standard_normal(len(z))
     z = z + np.where(sector < 18, -z_shift, z_shift)
