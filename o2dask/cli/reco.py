@@ -66,7 +66,7 @@ def reco(
     o2dask reco tf.ctf --out aod/
     o2dask reco 'run300000/*.ctf' more.ctf --out aod/ --workers 8 --memory 32GiB
     o2dask reco @list.txt --out aod/ --resume
-    o2dask reco tf.ctf --out aod/ -o tpc-tracker.min-clusters=50
+    o2dask reco tf.ctf --out aod/ -o tpc-tracker.min_clusters=50
     o2dask reco tf.ctf --out aod/ --scheduler tcp://head-node:8786
     o2dask reco tf.ctf --out tracks/ --keep TPC/TRACKS --runner inline
     """

@@ -138,15 +138,15 @@ def carry_out(
 def parse_options(given: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return ``processor.option=value`` texts as processor to option to value.
 
-    >>> parse_options(["tpc-tracker.min-clusters=50"])
-    {'tpc-tracker': {'min-clusters': '50'}}
+    >>> parse_options(["tpc-tracker.min_clusters=50"])
+    {'tpc-tracker': {'min_clusters': '50'}}
     """
     options: dict[str, dict[str, str]] = {}
     for text in given:
         name, equals, value = text.partition("=")
         processor, dot, option = name.strip().partition(".")
         if not (equals and dot and processor and option):
-            raise ConfigError(f"option {text!r}: want processor.option=value, such as tpc-tracker.min-clusters=50")
+            raise ConfigError(f"option {text!r}: want processor.option=value, such as tpc-tracker.min_clusters=50")
         options.setdefault(processor, {})[option] = value
     return options
 

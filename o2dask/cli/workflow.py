@@ -55,7 +55,7 @@ def show(
     o2dask workflow show async
     o2dask workflow show async --format html --out async.html
     o2dask workflow show async --format dot | dot -Tpdf > async.pdf
-    o2dask workflow show async -o tpc-tracker.min-clusters=50
+    o2dask workflow show async -o tpc-tracker.min_clusters=50
     o2dask workflow show part1.py:flow --format json | o2dask workflow show part2.py:flow -
     """
     from functools import reduce

@@ -62,13 +62,17 @@ def _settle(
 
 
 def _settle_one(processor: DataProcessorSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    declared = {o.name: o for o in processor.options}
-    for name in given:
-        if name not in declared:
+    declared = [o.name for o in processor.options]
+    by_key = {name.replace("_", "-"): name for name in declared}  # either is fine: Task options are identifiers
+    chosen = {}
+    for name, value in given.items():
+        known = name if name in declared else by_key.get(name.replace("_", "-"))
+        if known is None:
             hint = did_you_mean(name, declared) or f"; it has {listed(declared)}"
             raise SpecError(f"processor {processor.name!r} has no option {name!r}{hint}")
+        chosen[known] = value
     try:
-        return {o.name: o.convert(given.get(o.name, o.default)) for o in processor.options}
+        return {o.name: o.convert(chosen.get(o.name, o.default)) for o in processor.options}
     except SpecError as error:
         raise SpecError(f"processor {processor.name!r}: {error}") from None
 

@@ -133,6 +133,13 @@ def test_text_of_the_command_line_becomes_the_type_of_the_default(default, value
     assert type(got) is type(want)
 
 
+@pytest.mark.parametrize("written", ["min-clusters", "min_clusters"])
+@pytest.mark.parametrize("declared", ["min-clusters", "min_clusters"])
+def test_dashes_and_underscores_of_an_option_are_alike(declared, written):
+    p = spec("p", "", "x:TST/X", options=(ConfigParamSpec(name=declared, default=5, help=""),))
+    assert compile_workflow(WorkflowSpec("w", (p,)), {"p": {written: 7}}).options == {"p": {declared: 7}}
+
+
 def test_a_value_outside_the_choices_lists_them():
     option = ConfigParamSpec(name="system", default="pp", help="", choices=("pp", "pbpb"))
     text = refused(spec("p", "", "x:TST/X", options=(option,)), options={"p": {"system": "pPb"}})
