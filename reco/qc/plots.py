@@ -11,6 +11,8 @@ from o2dask.reco.qc.performance import PT_EDGES, PULL_NAMES, Performance
 
 __all__ = ["plot_performance", "plot_timeframe", "pull_widths"]
 
+DRIFT_US = 100.0
+"""A little more than the full drift of the TPC [us]: a window that shows one collision."""
 CLUSTERS_SHOWN = 200_000
 """Points of a picture; more only make it slower to draw."""
 
@@ -53,7 +55,8 @@ def _figure(size=(7.0, 5.2)):
     import mplhep
 
     plt.style.use(mplhep.style.ALICE)
-    plt.rcParams.update({"font.size": 13, "figure.dpi": 110, "savefig.bbox": "tight", "font.family": "DejaVu Sans"})
+    sizes = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 13)
+    plt.rcParams.update(sizes | {"figure.dpi": 110, "savefig.bbox": "tight", "font.family": "DejaVu Sans"})
     return plt.subplots(figsize=size, layout="constrained")
 
 
@@ -130,14 +133,17 @@ def _plot_pulls(performance: Performance, path: Path) -> Path:
         axes.set(xlim=(-5, 5), xlabel=f"pull of {name}")
         axes.set_title(f"mean {mean:+.2f}, width {width:.2f}", fontsize=11)
     grid[0].set_ylabel("share, $p_{T} > 0.3$ GeV/c")
-    grid[0].legend(fontsize=9)
+    grid[0].legend(fontsize=9, loc="upper left")
     return _save(figure, path)
 
 
 def _plot_spectrum(performance: Performance, path: Path) -> Path:
     h = performance.histograms
     figure, axes = _figure()
-    for name, label in (("truth", "truth, charged primaries"), ("spectrum", "reconstructed, in a collision")):
+    for name, label in (
+        ("truth", "truth, charged primaries"),
+        ("spectrum", "tracks in a collision, secondaries included"),
+    ):
         n = max(performance.n_collisions, 1)
         density = h[name].values() / np.diff(PT_EDGES) / n
         error = np.sqrt(h[name].values()) / np.diff(PT_EDGES) / n
@@ -149,7 +155,7 @@ def _plot_spectrum(performance: Performance, path: Path) -> Path:
 
 
 def plot_timeframe(clusters: Mapping[str, np.ndarray], on_track: Mapping[str, Any], path: Path) -> Path:
-    """Write a picture of a timeframe: its clusters across the drift time and along the beam, those on tracks coloured.
+    """Write a picture of a timeframe: one collision seen along the beam, and the whole timeframe over time.
 
     Parameters
     ----------
@@ -164,16 +170,37 @@ def plot_timeframe(clusters: Mapping[str, np.ndarray], on_track: Mapping[str, An
 
     figure, _ = _figure()
     plt.close(figure)
-    figure, (front, side) = plt.subplots(1, 2, figsize=(16, 7.2), width_ratios=(1, 1.25), layout="constrained")
-    step = max(len(clusters["x"]) // CLUSTERS_SHOWN, 1)
-    shown = slice(None, None, step)
-    taken = on_track["cluster"][shown]
-    colour = (on_track["track"][shown] * 7919) % 20
-    for axes, x, y in ((front, clusters["x"], clusters["y"]), (side, clusters["time"], clusters["y"])):
-        axes.scatter(x[shown], y[shown], s=0.25, c="0.75", lw=0, rasterized=True)
-        axes.scatter(x[taken], y[taken], s=0.4, c=colour, cmap="tab20", lw=0, rasterized=True)
+    figure, (front, side) = plt.subplots(1, 2, figsize=(17, 8), width_ratios=(1, 1.1), layout="constrained")
+    colour = (on_track["track"] * 7919) % 20
+    start, stop = _quiet_window(clusters["time"][on_track["cluster"]], on_track["track"])
+    seen = (clusters["time"] >= start) & (clusters["time"] < stop)
+    taken = seen[on_track["cluster"]]
+    rows = on_track["cluster"][taken]
+    front.scatter(clusters["x"][seen], clusters["y"][seen], s=1.5, c="0.8", lw=0, rasterized=True)
+    front.scatter(clusters["x"][rows], clusters["y"][rows], s=2.5, c=colour[taken], cmap="tab20", lw=0, rasterized=True)
+    n_tracks = len(np.unique(on_track["track"][taken]))
     front.set(xlabel="x [cm]", ylabel="y [cm]", aspect="equal")
+    front.set_title(f"{start:.0f} to {stop:.0f} us: {n_tracks} tracks, coloured; grey: on no track", fontsize=12)
+
+    step = max(len(clusters["x"]) // CLUSTERS_SHOWN, 1)
+    few, rows = slice(None, None, step), on_track["cluster"][::step]
+    side.scatter(clusters["time"][few], clusters["y"][few], s=0.3, c="0.75", lw=0, rasterized=True)
+    side.scatter(
+        clusters["time"][rows], clusters["y"][rows], s=0.3, c=colour[::step], cmap="tab20", lw=0, rasterized=True
+    )
+    side.axvspan(start, stop, color="tab:red", alpha=0.15)
     side.set(xlabel="time in the timeframe [us]", ylabel="y [cm]")
-    front.set_title(f"{len(clusters['x'])} clusters, one of {step} shown; grey: on no track", fontsize=11)
-    side.set_title(f"{len(np.unique(on_track['track']))} tracks, coloured", fontsize=11)
+    side.set_title(f"the whole timeframe: {len(clusters['x']):,} clusters, one of {step} shown", fontsize=12)
     return _save(figure, path)
+
+
+def _quiet_window(time: np.ndarray, track: np.ndarray) -> tuple[float, float]:
+    """Return the drift-time window [us] with about a hundred whole tracks, which makes the clearest picture."""
+    if not len(time):
+        return 0.0, DRIFT_US
+    starts = np.flatnonzero(np.append(True, np.diff(track) != 0))
+    first, last = np.minimum.reduceat(time, starts), np.maximum.reduceat(time, starts)
+    edges = np.arange(0, time.max(), DRIFT_US / 16)
+    whole = [np.count_nonzero((first >= low) & (last < low + DRIFT_US)) for low in edges]
+    best = int(np.argmin(np.abs(np.log((np.array(whole) + 1) / 100))))
+    return float(edges[best]), float(edges[best] + DRIFT_US)
