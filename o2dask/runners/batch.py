@@ -91,7 +91,7 @@ class _Flight:
     """A timeframe in flight; `is_alone` if nothing else is, because it was near when workers died."""
 
     ref: TimeframeRef
-    future: Future
+    future: Future[Committed]
     is_alone: bool = False
     late: dict[str, str] | None = None
 
@@ -218,7 +218,7 @@ class _Driver:
             return
         limit = self._backend.worker_limit
         memory = f" or needs more than its {limit / MIB:.0f} MiB" if limit else ""
-        task = str(error.task).removesuffix(f"-{flight.future.key.partition('commit-')[2]}")
+        task = str(error.task).removesuffix(str(flight.future.key).removeprefix("commit"))
         reason = f"KilledWorker: workers die in task {task}: it crashes{memory} (last on {error.last_worker.address})"
         story = quarantine.describe(error).text
         self._set_aside(flight.ref, Failure(reason, f"timeframe: {flight.ref}\ntask: {task}\n{story}"))

@@ -4,9 +4,11 @@ Knows Dask and settings; no timeframe, no sink.
 """
 
 import logging
+import os
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,15 +20,18 @@ from distributed.system import MEMORY_LIMIT
 from o2dask.errors import ConfigError
 from o2dask.runners.settings import BatchSettings, payload_budget
 
-__all__ = ["Backend", "common_options", "open_backend", "worker_config"]
+__all__ = ["Backend", "close_cluster", "common_options", "open_backend", "worker_config"]
 
 log = logging.getLogger(__name__)
 
 ALLOWED_FAILURES = 1
 """Deaths of workers that a task may cause and be tried again. 0, and one unlucky worker costs a timeframe; the default
 of Dask, 3, lets a timeframe that crashes take four workers with it."""
-LOST_AFTER_S = 10.0
-"""A nanny without its worker for longer is thought to have given up and is replaced [s]; a start takes 1 to 4 s."""
+GIVEN_UP_AFTER_S = 3.0
+"""A nanny whose worker process is gone for longer has given up and is replaced [s]; it starts another within 1 s."""
+STUCK_AFTER_S = 90.0
+"""A worker that did not come back for longer, though its process lives, is replaced [s]; a start takes 1 to 4 s, and
+20 s were seen on a machine with four times more to do than cores."""
 CHECK_EVERY_S = 1.0
 
 
@@ -75,7 +80,7 @@ class Backend:
     @property
     def address(self) -> str:
         """Address of the scheduler."""
-        return self.client.scheduler.address if self.client.scheduler else "(closed)"
+        return str(self.client.scheduler.address) if self.client.scheduler else "(closed)"
 
     def supervise(self) -> str:
         """Replace what died for good; return why the run cannot go on, or "". Cheap: looks once a second only.
@@ -108,7 +113,7 @@ class Backend:
             del self._missing[name]
             self.notices.append(f"worker {name} died and was replaced")
         lost = [n for n in self.cluster.worker_spec if n not in alive]
-        given_up = [n for n in lost if now - self._missing.setdefault(n, now) > LOST_AFTER_S]
+        given_up = [n for n in lost if now - self._missing.setdefault(n, now) > self._patience_with(n)]
         if given_up:
             self.cluster.sync(self.cluster.scale_down, given_up)
             for name in given_up:
@@ -116,6 +121,11 @@ class Backend:
             self.notices.append(f"worker {', '.join(map(str, given_up))} did not come back; starting another")
         if given_up or len(self.cluster.workers) < self.n_workers:
             self.cluster.scale(self.n_workers)
+
+    def _patience_with(self, name: Any) -> float:
+        nanny = self.cluster.workers.get(name)
+        is_alive = nanny is not None and getattr(nanny, "is_alive", lambda: True)()
+        return STUCK_AFTER_S if is_alive else GIVEN_UP_AFTER_S
 
 
 @contextmanager
@@ -156,7 +166,7 @@ def _start(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) ->
     if cluster is None:
         other = dict.fromkeys(wanted - {"GPU"}, 1e9)
         cluster, name = _start_cpu(settings, n, memory // n, other), "LocalCluster"
-    stack.enter_context(closing(cluster))
+    stack.callback(close_cluster, cluster)
     n = len(cluster.worker_spec)
     client = stack.enter_context(closing(Client(cluster, set_as_default=False)))
     client.wait_for_workers(n, timeout=120)
@@ -193,6 +203,23 @@ def _start_gpu(settings: BatchSettings, memory: int) -> tuple[Any, str]:
     return cluster, f"running on {len(cluster.worker_spec)} GPUs"
 
 
+def close_cluster(cluster: Any) -> None:
+    """Close a cluster of ours; workers that do not go within Dask's 5 s (a busy machine, a kernel) are killed.
+
+    Dask would raise TimeoutError here, after all results are safe.
+    """
+    pids = [nanny.pid for nanny in cluster.workers.values() if getattr(nanny, "pid", None)]
+    try:
+        cluster.close()
+    except (TimeoutError, OSError) as error:
+        log.warning("workers did not close in time and are killed: %s", error or type(error).__name__)
+        for pid in pids:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(TimeoutError, OSError, AssertionError):
+            cluster.close()
+
+
 def common_options(settings: BatchSettings) -> dict[str, Any]:
     """Return what clusters on this machine are started with: reachable from this machine only, and quiet."""
     return {
@@ -213,7 +240,7 @@ def worker_config(n: int) -> dict[str, Any]:
     return {
         "distributed.nanny.pre-spawn-environ": dask.config.get("distributed.nanny.pre-spawn-environ", {}) | own,
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
-        "distributed.deploy.lost-worker-timeout": f"{LOST_AFTER_S:.0f}s",
+        "distributed.deploy.lost-worker-timeout": f"{STUCK_AFTER_S:.0f}s",
         "optimization.fuse.delayed": False,
     }
 

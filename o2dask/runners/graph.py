@@ -5,7 +5,7 @@ What is in the graph is names and a `TimeframeRef`; columns pass from task to ta
 
 from dataclasses import dataclass, field
 
-import dask
+from dask.base import annotate
 from dask.delayed import Delayed, delayed
 
 from o2dask.columns import Columns
@@ -51,7 +51,7 @@ def timeframe_graph(
     for task in run.tasks:
         before = dict.fromkeys(producer[r] for r in task.inputs)
         key = f"{task.name}-{tail}"
-        with dask.annotate(**_needs(dict(task.resources), without)):
+        with annotate(**_needs(dict(task.resources), without)):
             made[task.name] = _step(run.name, task.name, ref, tail, *(made[name] for name in before), dask_key_name=key)
         if run.kept.isdisjoint(task.outputs):
             ends[task.name] = None

@@ -64,7 +64,8 @@ class RunPlugin(WorkerPlugin):
         local = _states.setdefault(self.topology.fingerprint, threading.local())
         if not hasattr(local, "state"):
             local.state = WorkerState()
-        return local.state
+        state: WorkerState = local.state
+        return state
 
     def task(self, name: str) -> PhysicalTask:
         """Return the physical task of this name."""
@@ -74,15 +75,15 @@ class RunPlugin(WorkerPlugin):
 def find_run(name: str) -> RunPlugin:
     """Return the run called `name` on the worker that this is called on."""
     worker = get_worker()
-    try:
-        return worker.plugins[name]
-    except KeyError:
-        raise ConfigError(f"worker {worker.address} was not told of run {name}; start the run again") from None
+    run = worker.plugins.get(name)
+    if not isinstance(run, RunPlugin):
+        raise ConfigError(f"worker {worker.address} was not told of run {name}; start the run again")
+    return run
 
 
 def _pickled(*values: object) -> bytes:
     try:
-        return cloudpickle.dumps(values)
+        return bytes(cloudpickle.dumps(values))
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"the workflow or its sink cannot be sent to workers: {error}; keep open files, locks and "

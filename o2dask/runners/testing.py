@@ -9,7 +9,7 @@ It needs a fixture `scheduler_address` of a Dask scheduler with at least one wor
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,17 @@ def workers(n_workers: int = 2, memory_limit: str = "4GiB") -> Iterator[Any]:
     import dask
     from distributed import LocalCluster
 
-    from o2dask.runners.cluster import common_options, worker_config
+    from o2dask.runners.cluster import close_cluster, common_options, worker_config
 
     settings = BatchSettings(workers=n_workers)
     with dask.config.set(worker_config(n_workers)):
         cluster = LocalCluster(
             n_workers=n_workers, threads_per_worker=1, memory_limit=memory_limit, **common_options(settings)
         )
-        with closing(cluster):
+        try:
             yield cluster
+        finally:
+            close_cluster(cluster)
 
 
 class RunnerContract:

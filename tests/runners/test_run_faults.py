@@ -25,7 +25,8 @@ from o2dask.runners.settings import BatchSettings
 from o2dask.runners.testing import contents
 
 HERE = Path(__file__).parent
-ENV = os.environ | {"PYTHONPATH": str(HERE), "NUMBA_NUM_THREADS": "1"}
+PYTHONPATH = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+ENV = os.environ | {"PYTHONPATH": PYTHONPATH, "NUMBA_NUM_THREADS": "1"}
 
 
 def sink_at(path: Path) -> CountingSink:
@@ -50,7 +51,8 @@ def test_a_timeframe_that_crashes_its_worker_is_set_aside_and_the_others_finish_
     text = Path(report.quarantined[0].file).read_text()
     assert "run 526641 TF 2" in text and "task: reader" in text
     assert not report.abandoned and not report.failure
-    assert sorted(sink_at(tmp_path).commits) == [0, 1, 3, 4, 5, 6, 7, 8]
+    # A worker that dies between its commit and its receipt has the commit repeated: to the same bytes.
+    assert set(sink_at(tmp_path).commits) == {0, 1, 3, 4, 5, 6, 7, 8}
     assert contents(tmp_path / "out") == inline_bytes(tmp_path, [*refs[:2], *refs[3:]])
 
 
@@ -67,14 +69,13 @@ def test_killed_workers_are_replaced_and_nothing_is_lost_or_done_twice(tmp_path,
     report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=kill)
     assert not pids, "both were killed"
     assert report.ok, report
-    commits = sink_at(tmp_path).commits
-    assert set(commits) == set(range(10))
+    assert set(sink_at(tmp_path).commits) == set(range(10))
     assert contents(tmp_path / "out") == inline_bytes(tmp_path, refs)
     assert (tmp_path / "log/journal.jsonl").read_text().count('"committed"') == 10
 
 
 def test_a_nanny_that_gave_up_is_replaced(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("o2dask.runners.cluster.LOST_AFTER_S", 0.5)
+    monkeypatch.setattr("o2dask.runners.cluster.GIVEN_UP_AFTER_S", 0.5)
     with open_backend(BatchSettings(workers=2, memory="4GiB"), frozenset()) as backend:
         nanny = next(iter(backend.cluster.workers.values()))
         backend.cluster.sync(nanny.close)
@@ -97,7 +98,7 @@ def test_a_timeframe_over_its_deadline_is_set_aside_with_the_place_where_it_was(
     assert "deadline: over 1.5 s" in report.quarantined[0].reason
     text = Path(report.quarantined[0].file).read_text()
     assert "time.sleep(float(value))" in text and "task: reader" in text
-    assert sorted(sink_at(tmp_path).commits) == [0, 2, 3, 4]
+    assert set(sink_at(tmp_path).commits) == {0, 2, 3, 4}
 
 
 @contextmanager
@@ -137,10 +138,10 @@ def test_after_the_scheduler_is_killed_the_run_stops_at_once_and_is_resumed(tmp_
             if isinstance(event, TimeframeCommitted) and event.timeframe.tf_counter == 2:
                 process.kill()
 
-        settings = BatchSettings(scheduler=address_of(file), connect_timeout_s=20, journal=tmp_path / "log")
+        settings = BatchSettings(scheduler=address_of(file), connect_timeout_s=60, journal=tmp_path / "log")
         start = time.monotonic()
         report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=kill)
-        assert time.monotonic() - start < 40
+        assert time.monotonic() - start < 100
     assert "lost the scheduler at tcp://127.0.0.1" in report.failure and "--resume" in report.failure
     assert not report.ok and not report.quarantined
     assert 3 <= len(report.committed) < 8

@@ -1,0 +1,214 @@
+"""What the framework costs: workers' busy fraction, and time outside processors, by seconds of CPU per timeframe.
+
+Synthetic timeframes of five processors that burn a given CPU time with the GIL released and pass 4 MB on. Beside each:
+the same work through `concurrent.futures.ProcessPoolExecutor`, one whole timeframe per call, which is the least that
+any framework in Python can cost. Then the driver's memory over many small timeframes.
+
+    python benchmarks/framework.py [--small] [--json FILE] [--workers 2]
+
+busy_fraction      time of workers within tasks / (wall time x workers)
+overhead_fraction  1 - time within processors / (wall time x workers)
+Both include ramp and tail of a run. Workers are started and warmed up outside the clock.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from o2dask.context import ProcessingContext, WorkerState
+from o2dask.monitoring.events import Event, TimeframeCommitted
+from o2dask.runners.batch import run_batch
+from o2dask.runners.folder import FolderSink
+from o2dask.runners.report import RunReport
+from o2dask.runners.settings import BatchSettings
+from o2dask.runners.step import Account, commit, run_step
+from o2dask.runners.testing import workers
+from o2dask.specs import ConfigParamSpec, DataProcessorSpec, WorkflowSpec
+from o2dask.timeframe import TimeframeId, TimeframeRef
+from o2dask.workflow.compiler import compile_workflow
+from o2dask.workflow.planner import plan
+from o2dask.workflow.topology import Topology
+
+CHAIN = (("reader", 0.05), ("decoder", 0.2), ("tracker", 0.5), ("vertexer", 0.1), ("producer", 0.15))
+"""Processors and their shares of the CPU time, roughly those of TPC reconstruction."""
+PAYLOAD_BYTES = 4_000_000
+
+
+def burn(ctx: ProcessingContext) -> None:
+    """Spend ``seconds`` of this thread's CPU time in numpy, which releases the GIL, then make the output."""
+    end = time.thread_time() + ctx.options["seconds"]
+    block = np.arange(65536, dtype=np.float32)
+    while time.thread_time() < end:
+        np.sqrt(block, out=block)
+    n = 1000 if ctx.spec.name == CHAIN[-1][0] else PAYLOAD_BYTES // 4
+    ctx.outputs.make("out", {"x": np.full(n, ctx.timeframe.tf_counter, np.float32)})
+
+
+def synthetic(seconds: float) -> Topology:
+    """Return a chain of processors that takes `seconds` of CPU per timeframe."""
+    processors, before = [], ""
+    for name, share in CHAIN:
+        output = f"out:SYN/{name.upper()}"
+        option = ConfigParamSpec(name="seconds", default=seconds * share, help="CPU time [s]")
+        processors.append(
+            DataProcessorSpec(
+                name=name,
+                inputs=before,
+                outputs=output,
+                algorithm=burn,
+                options=(option,),
+                cost_ms=1e3 * seconds * share,
+            )
+        )
+        before = f"x:SYN/{name.upper()}"
+    return compile_workflow(WorkflowSpec("synthetic", tuple(processors)))
+
+
+def timeframes(n: int) -> list[TimeframeRef]:
+    """Return `n` timeframes."""
+    ids = [TimeframeId(run=1, tf_counter=i, first_orbit=32 * i) for i in range(n)]
+    return [TimeframeRef(id=id_, url="synthetic", index=i, n_bytes=1_000_000) for i, id_ in enumerate(ids)]
+
+
+def whole_timeframe(topology: Topology, ref: TimeframeRef, folder: str) -> tuple[float, float]:
+    """Return seconds within processors and in all of one timeframe; what a worker of the baseline does."""
+    start, account, at_hand = time.perf_counter(), Account(), {}
+    sink = FolderSink(folder, KEPT)
+    for task in plan(topology, KEPT):
+        step = run_step(topology, task, ref, at_hand, WorkerState())
+        account.add(step.account)
+        at_hand = step.outputs
+    commit(sink, ref, at_hand, account)
+    return sum(account.seconds.values()), time.perf_counter() - start
+
+
+KEPT = (f"SYN/{CHAIN[-1][0].upper()}",)
+
+
+def baseline(pool: ProcessPoolExecutor, n_workers: int, seconds: float, n: int, folder: str) -> dict[str, float]:
+    """Return the figures of the process pool."""
+    topology = synthetic(seconds)
+    start = time.perf_counter()
+    futures = [pool.submit(whole_timeframe, topology, ref, folder) for ref in timeframes(n)]
+    times = [future.result() for future in futures]
+    total = (time.perf_counter() - start) * n_workers
+    inside, busy = (sum(t[i] for t in times) for i in (0, 1))
+    return {"pool_busy_fraction": busy / total, "pool_overhead_fraction": 1 - inside / total}
+
+
+def dask_run(address: str, seconds: float, n: int, folder: str, progress: Any = None) -> tuple[RunReport, float]:
+    """Return the report of a batch run and the CPU time of driver and scheduler [s]."""
+    cpu = time.process_time()
+    settings = BatchSettings(scheduler=address)
+    report = run_batch(
+        synthetic(seconds), timeframes(n), FolderSink(folder, KEPT), settings=settings, progress=progress
+    )
+    if not report.ok:
+        raise SystemExit(f"the run failed: {report}")
+    return report, time.process_time() - cpu
+
+
+def overhead(address: str, pool: ProcessPoolExecutor, n_workers: int, seconds: float, n: int) -> dict[str, Any]:
+    """Return all figures for timeframes of `seconds`."""
+    with _scratch() as folder:
+        report, cpu = dask_run(address, seconds, n, f"{folder}/dask")
+        beside = baseline(pool, n_workers, seconds, n, f"{folder}/pool")
+    return {
+        "seconds_per_timeframe": seconds,
+        "n_timeframes": n,
+        "physical_tasks": len(plan(synthetic(seconds), KEPT)),
+        "busy_fraction": report.busy_fraction,
+        "overhead_fraction": report.overhead_fraction,
+        "driver_cpu_ms_per_timeframe": 1e3 * cpu / n,
+        **beside,
+    }
+
+
+def memory(address: str, n: int) -> dict[str, float]:
+    """Return the growth of the driver (scheduler included) per timeframe over the second half of many small ones."""
+    process, sizes = psutil.Process(), []
+
+    def see(event: Event) -> None:
+        if isinstance(event, TimeframeCommitted):
+            sizes.append(process.memory_info().rss)
+
+    with _scratch() as folder:
+        dask_run(address, 0.001, n, f"{folder}/memory", see)
+    half = sizes[len(sizes) // 2 :]
+    slope = np.polyfit(np.arange(len(half)), half, 1)[0]
+    return {
+        "n_timeframes": n,
+        "driver_mib_start": sizes[0] / 2**20,
+        "driver_mib_end": sizes[-1] / 2**20,
+        "driver_kib_per_timeframe": slope / 1024,
+    }
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder in memory where there is one: the disk is not what is measured."""
+    return tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+
+
+def main() -> None:
+    """Measure, print a table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--small", action="store_true", help="a quick run of some seconds")
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    sizes = [(0.1, 20), (1.0, 6)] if args.small else [(0.1, 120), (0.3, 60), (1.0, 30), (3.0, 12)]
+    spawn = multiprocessing.get_context("spawn")
+    with workers(args.workers) as cluster, ProcessPoolExecutor(args.workers, mp_context=spawn) as pool, _scratch() as f:
+        dask_run(cluster.scheduler_address, 0.02, 8, f"{f}/warm")
+        list(pool.map(whole_timeframe, [synthetic(0.02)] * 8, timeframes(8), [f"{f}/warm2"] * 8))
+        rows = [overhead(cluster.scheduler_address, pool, args.workers, seconds, n) for seconds, n in sizes]
+        held = memory(cluster.scheduler_address, 100 if args.small else 1500)
+    show(rows, held, args.workers)
+    if args.json:
+        figures = {
+            "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
+            "workers": args.workers,
+            "overhead": rows,
+            "memory": held,
+        }
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def show(rows: list[dict[str, Any]], held: dict[str, float], n_workers: int) -> None:
+    """Print the figures."""
+    table = Table(title=f"Framework overhead, {n_workers} workers")
+    for name in ("s per TF", "TFs", "tasks", "busy", "overhead", "driver CPU ms/TF", "pool busy", "pool overhead"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            f"{row['seconds_per_timeframe']:g}",
+            str(row["n_timeframes"]),
+            str(row["physical_tasks"]),
+            f"{row['busy_fraction']:.1%}",
+            f"{row['overhead_fraction']:.1%}",
+            f"{row['driver_cpu_ms_per_timeframe']:.1f}",
+            f"{row['pool_busy_fraction']:.1%}",
+            f"{row['pool_overhead_fraction']:.1%}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Driver with scheduler over {held['n_timeframes']} timeframes: {held['driver_mib_start']:.0f} MiB to "
+        f"{held['driver_mib_end']:.0f} MiB, {held['driver_kib_per_timeframe']:.1f} KiB per timeframe in the second half"
+    )
+
+
+if __name__ == "__main__":
+    main()
