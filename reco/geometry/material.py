@@ -10,7 +10,6 @@ layer weighs is from the technical design reports, and marked "estimate" where t
   316), of which the gas is 0.5 % and half of the rest lies inside; the share of the two walls is an estimate.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -32,11 +31,16 @@ class Layer(NamedTuple):
 
 
 class Solid(NamedTuple):
-    """What walls are made of for the Bethe-Bloch formula: Z/A [mol/g], I [GeV], plasma energy [GeV]."""
+    """What walls are made of for the Bethe-Bloch formula: Z/A [mol/g], I [GeV], Sternheimer's density effect."""
 
     z_over_a: float
     excitation: float
-    plasma_energy: float
+    density_c: float
+    density_x0: float
+    density_x1: float
+    density_a: float
+    density_k: float
+    density_0: float
 
 
 class Gas(NamedTuple):
@@ -47,13 +51,10 @@ class Gas(NamedTuple):
     z_over_a: float
 
 
-def _plasma_energy(density: float, z_over_a: float) -> float:
-    """Return the plasma energy [GeV] (PDG, passage of particles through matter, table 34.1)."""
-    return 28.816e-9 * math.sqrt(density * z_over_a)
+SOLID = Solid(0.4995, 78e-9, 2.9925, -0.0351, 2.486, 0.2024, 3.0036, 0.10)
+"""Carbon stands for all walls: carbon fibre, silicon and polymers have its Z/A, and I enters as a logarithm.
 
-
-SOLID = Solid(0.4995, 78e-9, _plasma_energy(2.0, 0.4995))
-"""Carbon stands for all walls: carbon fibre, silicon and polymers have its Z/A, and I enters as a logarithm."""
+R. M. Sternheimer et al., At. Data Nucl. Data Tables 30 (1984) 261, graphite of 2.0 g/cm3."""
 
 _MIXED_X0 = 30.0
 """Radiation length [g/cm2] of silicon (21.8) on carbon (42.7), which turns X/X0 into a weight: estimate."""

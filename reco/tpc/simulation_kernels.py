@@ -119,8 +119,10 @@ def _gas_numbers(p, mass, charge, par):
     ionisation = aleph(p / mass, par.aleph0, par.aleph1, par.aleph2, par.aleph3, par.aleph4)
     ionisation *= z2 / par.aleph_minimum
     xi = par.gas_xi * z2 / (beta * beta)
-    middle, highest = landau_bounds(beta * beta, min(xi, 0.3 * par.gas_top) / par.gas_top) if xi > 0 else (0.0, 0.0)
-    theta = 0.0
+    middle, highest, theta = 0.0, 0.0, 0.0
+    if xi > 0.0:
+        kappa = min(xi / par.gas_top, 0.3)
+        middle, highest = landau_bounds(beta * beta, kappa, par.landau_cuts)
     if par.gas_per_x0 > 0.0:
         theta = highland(p, beta, charge, par.gas_per_x0, par.gas_x0_for_log)
     return beta, ionisation, par.gas_loss * ionisation, xi, middle, highest, theta

@@ -1,13 +1,14 @@
 """What matter does to a particle: energy loss with fluctuations, scattering, radiation of electrons.
 
 Energies in GeV. Bethe-Bloch and Highland: PDG, Passage of particles through matter. Straggling: Landau with the tail
-cut so that the mean is the mean loss (GEANT3 manual, PHYS332), in thick layers a gamma distribution of the same
+cut so that the mean is the mean loss, as in GEANT3 (manual, PHYS332), in thick layers a gamma distribution of the same
 variance. Scalar bodies only.
 """
 
 import math
 
 from o2dask.reco.tpc.kernels_jit import body
+from o2dask.reco.tpc.simulation_params import LANDAU_MEAN_FIRST, LANDAU_MEAN_STEP
 from o2dask.reco.tpc.simulation_random_kernels import gamma_variate, quick_normal, uniform
 
 __all__ = [
@@ -46,14 +47,25 @@ def largest_transfer(bg, mass):
 
 
 @body
-def bethe_bloch(bg, mass, z_over_a, excitation, plasma_energy):
-    """Return the mean loss of a unit charge [GeV cm2/g]; density effect in its high-energy limit."""
+def _density_effect(bg, solid):
+    """Return half of the density effect correction (Sternheimer's parametrisation)."""
+    x = math.log10(bg)
+    if x < solid.density_x0:
+        return 0.5 * solid.density_0 * 10.0 ** (2.0 * (x - solid.density_x0))
+    delta = 2.0 * math.log(bg) - solid.density_c
+    if x < solid.density_x1:
+        delta += solid.density_a * (solid.density_x1 - x) ** solid.density_k
+    return 0.5 * delta
+
+
+@body
+def bethe_bloch(bg, mass, solid):
+    """Return the mean loss of a unit charge [GeV cm2/g] in `solid` (reco.geometry.material.Solid)."""
     bg2 = bg * bg
     beta2 = bg2 / (1.0 + bg2)
-    top = largest_transfer(bg, mass)
-    log_term = 0.5 * math.log(2.0 * ELECTRON_MASS * bg2 * top / (excitation * excitation))
-    delta_half = max(0.0, math.log(plasma_energy / excitation * bg) - 0.5)
-    return _K * z_over_a / beta2 * max(log_term - beta2 - delta_half, 0.5)
+    ratio = 2.0 * ELECTRON_MASS * bg2 * largest_transfer(bg, mass) / (solid.excitation * solid.excitation)
+    bracket = 0.5 * math.log(ratio) - beta2 - _density_effect(bg, solid)
+    return _K * solid.z_over_a / beta2 * max(bracket, 0.5)
 
 
 @body
@@ -68,10 +80,15 @@ def highland(p, beta, charge, x_over_x0, x_for_log):
 
 
 @body
-def landau_bounds(beta2, kappa):
-    """Return Landau's variable at the mean loss, and where to cut its tail so that this is its mean."""
+def landau_bounds(beta2, kappa, cuts):
+    """Return Landau's variable at the mean loss, and where to cut its tail so that this is its mean.
+
+    `cuts`: simulation_params.Transport.landau_cuts.
+    """
     mean = -0.422784 - beta2 - math.log(kappa)
-    return mean, 0.60715 + 1.1934 * mean + (0.67794 + 0.052382 * mean) * math.exp(0.94753 + 0.74442 * mean)
+    at = (mean - LANDAU_MEAN_FIRST) / LANDAU_MEAN_STEP
+    low = min(max(int(at), 0), cuts.shape[0] - 2)
+    return mean, cuts[low] + min(at - low, 1.0) * (cuts[low + 1] - cuts[low])
 
 
 @body
@@ -94,15 +111,18 @@ def landau_number(state, highest, quantiles, tail):
 
 
 @body
-def straggled_loss(state, mean, xi, beta2, top, quantiles, tail):
-    """Return the next state and a fluctuated loss [GeV] of the given mean; `top`: largest transfer to an electron."""
+def straggled_loss(state, mean, xi, beta2, top, par):
+    """Return the next state and a fluctuated loss [GeV] of the given mean; `top`: largest transfer to an electron.
+
+    `par`: simulation_params.Transport, for Landau's distribution.
+    """
     kappa = xi / top
     if kappa > 0.3:
         variance = xi * top * (1.0 - 0.5 * beta2)
         state, value = gamma_variate(state, mean * mean / variance)
         return state, value * variance / mean
-    middle, highest = landau_bounds(beta2, kappa)
-    state, value = landau_number(state, highest, quantiles, tail)
+    middle, highest = landau_bounds(beta2, kappa, par.landau_cuts)
+    state, value = landau_number(state, highest, par.landau, par.landau_tail)
     return state, max(mean + xi * (value - middle), 0.1 * mean)
 
 
@@ -134,11 +154,11 @@ def wall(state, p, mass, charge, x_over_x0, g_per_cm2, par):
     bg, beta2 = p / mass, p * p / (energy * energy)
     z2 = charge * charge
     theta = highland(p, math.sqrt(beta2), charge, x_over_x0, x_over_x0)
-    mean = z2 * g_per_cm2 * bethe_bloch(bg, mass, par.z_over_a, par.excitation, par.plasma_energy)
+    mean = z2 * g_per_cm2 * bethe_bloch(bg, mass, par)
     if mean > energy - mass:
         return state, 0.0, theta
     xi = 0.5 * _K * z2 * par.z_over_a * g_per_cm2 / beta2
-    state, loss = straggled_loss(state, mean, xi, beta2, largest_transfer(bg, mass), par.landau, par.landau_tail)
+    state, loss = straggled_loss(state, mean, xi, beta2, largest_transfer(bg, mass), par)
     energy -= loss
     if mass < 1.001 * ELECTRON_MASS:  # Bethe and Heitler: -ln(energy kept) is gamma distributed
         state, lost = gamma_variate(state, x_over_x0 / _LN2)

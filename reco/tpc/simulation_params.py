@@ -29,6 +29,8 @@ __all__ = ["MAX_PADS", "Geometry", "Response", "TpcSimParams", "Transport", "geo
 
 MAX_PADS = 140
 """Pads of the longest row, rounded up."""
+LANDAU_MEAN_FIRST, LANDAU_MEAN_STEP = -0.45, 0.05
+"""Where the table of Landau's cuts begins, and its step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,16 +131,23 @@ class Transport(NamedTuple):
     """Field, walls, gas and limits for the transport kernel.
 
     `layers` (n, 4): radius, half length, X/X0, g/cm2; the last is empty and is where the sector frames begin.
-    `z_over_a`, `excitation`, `plasma_energy`: the walls' material. Gas: `gas_loss` mean loss of a minimum-ionising unit
-    charge [GeV/cm], `gas_xi` Landau's xi at beta = 1 [GeV/cm], `gas_top` largest energy of one electron that stays in
-    its cluster [GeV]. Flat, because numba's parallel launchers take no tuples within tuples.
+    From `z_over_a` to `density_0`: the walls' material (reco.geometry.material.Solid). Gas: `gas_loss` mean loss of a
+    minimum-ionising unit charge [GeV/cm], `gas_xi` Landau's xi at beta = 1 [GeV/cm], `gas_top` largest energy of one
+    electron that stays in its cluster [GeV]. `landau`, `landau_tail` (4096,): quantiles of 0-0.99 and 0.99-1;
+    `landau_cuts` (260,): where to cut the tail for means from `LANDAU_MEAN_FIRST` in steps of `LANDAU_MEAN_STEP`.
+    Flat, because numba's parallel launchers take no tuples within tuples.
     """
 
     curvature: float
     layers: np.ndarray
     z_over_a: float
     excitation: float
-    plasma_energy: float
+    density_c: float
+    density_x0: float
+    density_x1: float
+    density_a: float
+    density_k: float
+    density_0: float
     aleph0: float
     aleph1: float
     aleph2: float
@@ -154,6 +163,7 @@ class Transport(NamedTuple):
     min_momentum: float
     landau: np.ndarray
     landau_tail: np.ndarray
+    landau_cuts: np.ndarray
 
 
 class Response(NamedTuple):
@@ -206,12 +216,33 @@ def geometry(dead: tuple[tuple[int, int, int, int, int], ...] = ()) -> Geometry:
     )
 
 
+class _Landau(NamedTuple):
+    """Landau's distribution: quantiles of 0-0.99 and of 0.99-1, and where to cut it for a given mean."""
+
+    quantiles: np.ndarray
+    tail: np.ndarray
+    cuts: np.ndarray
+
+
 @lru_cache(maxsize=1)
-def _landau_quantiles() -> tuple[np.ndarray, np.ndarray]:
+def _landau() -> _Landau:
     from scipy.stats import landau
 
+    # scipy's variable x is Landau's times 2/pi, shifted: lambda = x pi/2 + ln(pi/2).
+    x = np.concatenate([np.linspace(-3.0, 20.0, 8001), np.geomspace(20.01, 1e6, 8000)])
+    value, density = x * np.pi / 2 + np.log(np.pi / 2), landau.pdf(x)
+    steps = np.diff(x)
+    below = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]) * steps)])
+    moment = density * value
+    means = np.concatenate([[0.0], np.cumsum(0.5 * (moment[1:] + moment[:-1]) * steps)]) / np.maximum(below, 1e-12)
     middle = (np.arange(4096) + 0.5) / 4096
-    return landau.ppf(0.99 * middle), landau.ppf(0.99 + 0.01 * middle)
+    rises = np.flatnonzero(np.diff(means[x > -2.0], prepend=-np.inf) > 0) + np.searchsorted(x, -2.0, side="right")
+    grid = LANDAU_MEAN_FIRST + LANDAU_MEAN_STEP * np.arange(260)
+    return _Landau(
+        quantiles=np.interp(0.99 * middle, below, value),
+        tail=np.interp(0.99 + 0.01 * middle, below, value),
+        cuts=np.exp(np.interp(grid, means[rises], np.log(np.maximum(value[rises], 1e-3)))),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -266,8 +297,9 @@ def transport(params: TpcSimParams) -> Transport:
         gas_x0_for_log=160.0 / x0,
         max_path=params.max_path,
         min_momentum=params.min_momentum,
-        landau=_landau_quantiles()[0],
-        landau_tail=_landau_quantiles()[1],
+        landau=_landau().quantiles,
+        landau_tail=_landau().tail,
+        landau_cuts=_landau().cuts,
     )
 
 
