@@ -81,8 +81,8 @@ def _show(info: "CtfInfo") -> None:
         error = f"[red]{t.error}[/]" if t.error else ""
         frames.add_row(*map(str, (tf.run, tf.tf_counter, tf.first_orbit, tf.n_orbits)), size_text(t.n_bytes), error)
     console.print(frames)
-    fields = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("column", "type", "values", "stored", "ratio", "bits/value", "codec"):
+    fields = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    for title in ("column", "type", "values", "stored", "ratio", "bits", "codec"):
         left = title in ("column", "type", "codec")
         fields.add_column(title, justify="left" if left else "right", no_wrap=title != "codec")
     for f in info.fields:

@@ -95,7 +95,8 @@ class LineFace(Face):
     def started(self, event: RunStarted) -> None:
         """Say what begins."""
         more = f", {event.n_already_done} already done" if event.n_already_done else ""
-        self.say(f"{self.title}: {event.n_timeframes} timeframes{more}, {event.n_workers} workers ({event.backend})")
+        workers = f"{event.n_workers} worker{'s' if event.n_workers > 1 else ''} ({event.backend})"
+        self.say(f"{self.title}: {event.n_timeframes} timeframes{more}, {workers}")
 
     def advanced(self) -> None:
         """Say how far it is, if that was a while ago."""
