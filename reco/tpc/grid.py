@@ -34,7 +34,9 @@ def make_detector(params: TpcTrackingParams, field: "float | np.ndarray" = BZ_KG
     if field.shape not in ((1,), (6,)) or abs(field[0]) < 1e-3:
         raise ConfigError(f"field: want Bz [kG] or 6 coefficients with Bz first, not zero, got {field}")
     _, pad = np.unique(rows.pad_height, return_inverse=True)
-    errors = np.hstack([np.array(params.errors.y, np.float32)[pad], np.array(params.errors.z, np.float32)[pad]])
+    model = params.errors
+    terms_y, terms_z = model.merging_y * np.array(model.y)[pad], model.merging_z * np.array(model.z)[pad]
+    errors = np.hstack([terms_y, terms_z]).astype(np.float32)
     half = (rows.x * np.tan(np.deg2rad(10.0))).astype(np.float32)
     live = (0.5 * rows.n_pads * rows.pad_width - 0.5).astype(np.float32)
     is_absolute = np.float32(params.is_absolute)
