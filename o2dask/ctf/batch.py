@@ -21,10 +21,10 @@ from o2dask.ctf.errors import CtfError
 from o2dask.errors import O2DaskError
 from o2dask.specs import DataRef
 
-__all__ = ["CTF_SCHEMA", "BlockRow", "block_rows", "check_row", "decode_timeframe", "encode_timeframe"]
+__all__ = ["CTF_SCHEMA", "BlockRow", "block_parts", "block_rows", "check_row", "decode_timeframe", "encode_timeframe"]
 
-BLOCK_COUNT = 1 << 20
-"""Values per block: long enough that a dictionary weighs nothing, short enough to share between threads."""
+BLOCK_BYTES = 1 << 21
+"""Native bytes per block, 2 Mi bytes or 1 Mi wider values: a dictionary weighs nothing, threads can share a column."""
 _SCHEMA = "schema"
 _NAMES = ("detector", "field", "dtype", "count", "codec", "parameters", "checksum", "data")
 CTF_SCHEMA = pa.schema(
@@ -109,6 +109,13 @@ def decode_timeframe(
     return payloads
 
 
+def block_parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the parts of a stream of values that become blocks."""
+    n = BLOCK_BYTES // min(array.itemsize, 2)
+    for first in range(0, len(array), n):
+        yield array[first : first + n]
+
+
 def block_rows(batch: pa.RecordBatch, where: str) -> Iterator[BlockRow]:
     """Yield the rows of a batch; CtfError if it has not the columns of a CTF or Arrow finds it invalid."""
     try:
@@ -147,8 +154,8 @@ def _payload_rows(ref: DataRef, columns: Columns) -> Iterator[BlockRow]:
     yield _row(ref, name, "", Block(_SCHEMA, columns.n_rows, params=_schema_to_json(columns.schema)))
     for column in columns.schema.columns:
         for suffix, array in _streams(column, columns[column.name]):
-            for first in range(0, len(array), BLOCK_COUNT):
-                block = encode_block(array[first : first + BLOCK_COUNT])
+            for part in block_parts(array):
+                block = encode_block(part)
                 yield _row(ref, f"{name}/{column.name}{suffix}", array.dtype.name, block)
 
 

@@ -2,7 +2,7 @@
 
 Maps: ``delta`` (difference to the value before, `first` apart), then ``zigzag`` (0, -1, 1, -2 become 0, 1, 2, 3) where
 there are negatives, or ``offset`` subtracted. Codecs of the unsigned values: ``rans`` (values are the symbols),
-``split`` (the high bytes are, the low byte is stored), ``fold`` (`o2dask.ctf.fold`), ``bitpack`` (fixed width).
+``split`` (the high bits are, 4 or 8 low bits are stored), ``fold`` (`o2dask.ctf.fold`), ``bitpack`` (fixed width).
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from o2dask.ctf import bits, fold
+from o2dask.ctf import bits, fold, fold_narrow
 from o2dask.ctf.errors import CtfError
-from o2dask.ctf.rans import build_model, decode_symbols, encode_symbols
+from o2dask.ctf.rans import Model, build_model, decode_symbols, encode_symbols, merged
 
 __all__ = ["CODECS", "decode_integers", "encode_integers"]
 
 CODECS = ("rans", "split", "fold", "bitpack")
 _N_SAMPLE = 8192
-_SPLIT = 8
-"""Bits of the low part of ``split``."""
+_SPLITS = (4, 8)
+"""How many low bits ``split`` may store raw."""
+_WIDE_ALPHABET = 512
+"""Symbols from which on a dictionary is long enough to think of splitting."""
+_ALIKE, _MUCH_LESS = 0.9995, 0.998
+"""Ratios of sizes."""
 _GAIN = 0.97
 """Size that differences must come down to: they cost a pass more."""
 _Coded = tuple[str, dict[str, Any], list[bytes]]
@@ -77,8 +81,10 @@ def decode_integers(
         unsigned = symbols
     elif codec == "bitpack":
         unsigned = _decode_bitpack(parameters, raw, target)
+    elif codec == "split":
+        unsigned = _decode_split(parameters, raw, target, use_vectors)
     else:
-        unsigned = _decode_wide(codec, parameters, raw, target, use_vectors)
+        unsigned = _decode_fold(parameters, raw, target, use_vectors)
     if unsigned is not target:
         np.copyto(target, unsigned, casting="unsafe")
     if not chosen.is_identity:
@@ -176,33 +182,58 @@ def _unmap(values, is_delta, first, is_zigzag, offset):
 
 
 def _encode_unsigned(values: np.ndarray, largest: int, use_vectors: bool | None) -> _Coded:
-    width = max(largest.bit_length(), 1)
-    packed_bits = width * len(values)
+    """Return the smallest; where sizes are alike the fastest, which is the order of `CODECS` but for bitpack."""
+    n, width = len(values), max(largest.bit_length(), 1)
     if largest < 1 << 16:
         symbols = values.astype(np.uint8 if largest < 1 << 8 else np.uint16, copy=False)
         model = build_model(symbols)
-        if model is not None and model.bits < 0.999 * packed_bits:
-            if largest >= 1 << 10 and model.bits > 1.001 * _fold_bits(model):
-                return _encode_fold(values, largest, use_vectors)
-            parameters, parts = encode_symbols(symbols, model, use_vectors)
-            return "rans", {"symbols": symbols.dtype.name} | parameters, parts
-        return _encode_bitpack(values, width)
-    sample = values[:: max(1, len(values) // (4 * _N_SAMPLE))].astype(np.uint64)
-    fold_bits = fold.fold_cost(sample, np.ones(len(sample), np.int64)) * len(values) / len(sample)
-    if largest < 1 << (16 + _SPLIT):
-        symbols = np.right_shift(values, _SPLIT).astype(np.uint16)
-        model = build_model(symbols)
-        if model is not None and model.bits + _SPLIT * len(values) < min(0.999 * packed_bits, 1.0005 * fold_bits):
-            parameters, parts = encode_symbols(symbols, model, use_vectors)
-            return "split", {"rans": parameters}, [values.astype(np.uint8).tobytes(), *parts]
-    if fold_bits < 0.999 * packed_bits:
+        shift = _best_shift(model) if model is not None and len(model.symbols) > _WIDE_ALPHABET else 0
+        if model is None or model.bits > _ALIKE * width * n:
+            return _encode_bitpack(values, width)
+        if shift < 0:
+            return _encode_fold(values, largest, use_vectors)
+        if shift:
+            return _encode_split(values, shift, merged(model, shift), use_vectors)
+        parameters, parts = encode_symbols(symbols, model, use_vectors)
+        return "rans", {"symbols": symbols.dtype.name} | parameters, parts
+    sample = values[:: max(1, n // (4 * _N_SAMPLE))].astype(np.uint64)
+    fold_bits = fold.fold_cost(sample, np.ones(len(sample), np.int64)) * n / len(sample)
+    if largest < 1 << 24:
+        model = build_model((values >> 8).astype(np.uint16))
+        if model is not None and model.bits + 8 * n < min(_ALIKE * width * n, fold_bits / _ALIKE):
+            return _encode_split(values, 8, model, use_vectors)
+    if fold_bits < _ALIKE * width * n:
         return _encode_fold(values, largest, use_vectors)
     return _encode_bitpack(values, width)
 
 
-def _fold_bits(model: Any) -> float:
+def _best_shift(model: Model) -> int:
+    """Return how many low bits of a wide alphabet to split off, -1 to fold instead."""
     counts = model.counts[model.symbols].astype(np.int64)
-    return float(fold.fold_cost(model.symbols.astype(np.uint64), counts))
+    best, bits = 0, model.bits
+    for shift in _SPLITS:
+        cost = fold.split_cost(model.symbols, counts, shift)
+        if cost < _ALIKE * bits:
+            best, bits = shift, cost
+    return -1 if fold.fold_cost(model.symbols.astype(np.uint64), counts) < _MUCH_LESS * bits else best
+
+
+def _encode_split(values: np.ndarray, shift: int, model: Model | None, use_vectors: bool | None) -> _Coded:
+    """Return high bits coded by `model` and low bits stored: a byte each, or the nibbles of both halves in one."""
+    high = values >> shift
+    if model is None:
+        return _encode_bitpack(values, int(values.max()).bit_length())
+    symbols = high.astype(np.uint8 if len(model.counts) <= 1 << 8 else np.uint16)
+    low = values.astype(np.uint8)
+    if shift == 4:
+        low &= 15
+        half = (len(low) + 1) // 2
+        low[: len(low) - half] |= low[half:] << 4
+        low = low[:half]
+    parameters, parts = encode_symbols(symbols, model, use_vectors)
+    stream = low.tobytes()
+    json = {"shift": shift, "symbols": symbols.dtype.name, "rans": parameters}
+    return "split", json, [stream, bytes(-len(stream) % 8), *parts]
 
 
 def _encode_bitpack(values: np.ndarray, width: int) -> _Coded:
@@ -223,31 +254,60 @@ def _decode_bitpack(parameters: dict[str, Any], raw: memoryview, target: np.ndar
 def _encode_fold(values: np.ndarray, largest: int, use_vectors: bool | None) -> _Coded:
     widest = max(largest.bit_length() - fold.SIGNIFICANT, 0)
     symbols, low = np.empty(len(values), np.uint16), np.empty(fold.room_for(widest * len(values)), np.uint8)
-    n_bits = fold.fold_values(values, widest, symbols, low)
+    if largest < 1 << fold_narrow.NARROW_BITS:
+        n_bits = fold_narrow.fold_narrow(values.astype(np.uint32, copy=False), widest, symbols, low)
+    else:
+        n_bits = fold.fold_values(values.astype(np.uint64, copy=False), widest, symbols, low)
     model = build_model(symbols)
     if model is None:
         return _encode_bitpack(values, largest.bit_length())
     parameters, parts = encode_symbols(symbols, model, use_vectors)
     stream = low[: (n_bits + 7) // 8].tobytes()
-    return "fold", {"bits": n_bits, "rans": parameters}, [stream, bytes(-len(stream) % 8), *parts]
+    json = {"bits": n_bits, "largest": largest, "rans": parameters}
+    return "fold", json, [stream, bytes(-len(stream) % 8), *parts]
 
 
-def _decode_wide(
-    codec: str, parameters: dict[str, Any], raw: memoryview, target: np.ndarray, use_vectors: bool | None
+def _decode_split(
+    parameters: dict[str, Any], raw: memoryview, target: np.ndarray, use_vectors: bool | None
 ) -> np.ndarray:
-    n_bits = _SPLIT * len(target) if codec == "split" else int(parameters["bits"])
-    n_low = len(target) if codec == "split" else -(-n_bits // 64) * 8
-    if not 0 <= n_low <= len(raw) - fold.LOOK_AHEAD:
-        raise CtfError(f"{codec}: want {n_low} bytes of low bits, got {len(raw)}")
+    shift = int(parameters["shift"])
+    if shift not in _SPLITS:
+        raise CtfError(f"split: impossible shift {shift}")
+    n = len(target)
+    n_low = n if shift == 8 else (n + 1) // 2
+    low, coded = _cut(raw, n_low)
+    symbols = np.empty(n, np.dtype(parameters["symbols"]))
+    decode_symbols(parameters["rans"], coded, symbols, use_vectors)
+    np.left_shift(symbols, shift, out=target, dtype=target.dtype, casting="unsafe")
+    if shift == 8:
+        target |= low[:n]
+    else:
+        target[:n_low] |= low[:n_low] & 15
+        target[n_low:] |= low[: n - n_low] >> 4
+    return target
+
+
+def _decode_fold(
+    parameters: dict[str, Any], raw: memoryview, target: np.ndarray, use_vectors: bool | None
+) -> np.ndarray:
+    n_bits = int(parameters["bits"])
+    low, coded = _cut(raw, (n_bits + 7) // 8)
     symbols = np.empty(len(target), np.uint16)
-    decode_symbols(parameters["rans"], raw[n_low:], symbols, use_vectors)
-    low = np.frombuffer(raw, np.uint8)[:n_low]  # the states behind it are its room to look ahead
-    out = _buffer(target, np.dtype(np.uint64 if target.itemsize == 8 else np.uint32))
-    if codec == "split":
-        return np.add(np.left_shift(symbols, _SPLIT, out=out, dtype=out.dtype), low, out=out)
-    if not fold.unfold_values(symbols, n_bits, low, out):
+    decode_symbols(parameters["rans"], coded, symbols, use_vectors)
+    is_narrow = int(parameters["largest"]) < 1 << fold_narrow.NARROW_BITS
+    out = _buffer(target, np.dtype(np.uint32 if is_narrow else np.uint64))
+    unfold = fold_narrow.unfold_narrow if is_narrow else fold.unfold_values
+    if not unfold(symbols, n_bits, low, out):
         raise CtfError("fold: symbols and low bits do not fit together")
     return out
+
+
+def _cut(raw: memoryview, n_low: int) -> tuple[np.ndarray, memoryview]:
+    """Return the low bits with all that follows (room for loops to look ahead), and what follows."""
+    n_padded = -(-n_low // 8) * 8
+    if not 0 <= n_padded <= len(raw) - fold.LOOK_AHEAD:
+        raise CtfError(f"want {n_padded} bytes of low bits and symbols behind them, got {len(raw)} bytes")
+    return np.frombuffer(raw, np.uint8), raw[n_padded:]
 
 
 def _aligned(raw: memoryview) -> np.ndarray:

@@ -16,7 +16,7 @@ from o2dask.ctf.bits import words_for
 from o2dask.ctf.errors import CtfError
 from o2dask.ctf.rans_vector import decode_groups, encode_groups, has_vectors
 
-__all__ = ["Model", "build_model", "decode_symbols", "encode_symbols"]
+__all__ = ["Model", "build_model", "decode_symbols", "encode_symbols", "merged", "model_of_counts"]
 
 _N_STATES = 4 * plain.N_LANES
 _GROUP = plain.N_LANES
@@ -41,9 +41,14 @@ class Model:
 
 def build_model(symbols: np.ndarray) -> Model | None:
     """Return the model of symbols (n,) uint8 or uint16; None where one symbol is all there is."""
-    n_alphabet = int(symbols.max(initial=0)) + 1
-    tables = np.zeros((4, n_alphabet), np.uint32)
+    tables = np.zeros((4, int(symbols.max(initial=0)) + 1), np.uint32)
     plain.histogram(symbols, tables)
+    return model_of_counts(tables)
+
+
+def model_of_counts(tables: np.ndarray) -> Model | None:
+    """Return the model of histograms (4, n_alphabet) uint32, added up; None where one symbol is all there is."""
+    n_alphabet = tables.shape[1]
     found, counts, total = (np.empty(n_alphabet, t) for t in (np.int64, np.int64, np.uint32))
     n = rans_model.compact(tables, found, counts, total)
     if n < 2:
@@ -51,6 +56,15 @@ def build_model(symbols: np.ndarray) -> Model | None:
     freqs, classes = np.empty(n, np.int64), np.zeros(plain.N_CLASSES, np.int64)
     precision, bits = rans_model.choose_model(found[:n], counts[:n], freqs, classes)
     return Model(found[:n], freqs, classes, total, precision, bits)
+
+
+def merged(model: Model, shift: int) -> Model | None:
+    """Return the model of the same symbols without their `shift` low bits."""
+    padded = np.zeros(-(-len(model.counts) >> shift << shift) + (1 << shift), np.uint32)
+    padded[: len(model.counts)] = model.counts
+    tables = np.zeros((4, len(padded) >> shift), np.uint32)
+    tables[0] = padded.reshape(-1, 1 << shift).sum(axis=1)
+    return model_of_counts(tables)
 
 
 def encode_symbols(

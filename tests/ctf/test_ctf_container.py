@@ -26,7 +26,7 @@ from o2dask.ctf import (
     read_timeframe,
     writer,
 )
-from o2dask.ctf.batch import BLOCK_COUNT
+from o2dask.ctf.batch import BLOCK_BYTES
 from o2dask.errors import CommitError, ConfigError, O2DaskError, SpecError
 from o2dask.runners.sink import Sink
 from o2dask.specs import DataRef
@@ -113,11 +113,11 @@ def test_a_timeframe_without_payloads_and_a_file_without_timeframes_are_valid(tm
 
 
 def test_long_columns_are_several_blocks_and_read_as_one():
-    n = BLOCK_COUNT + 5
-    columns = {"a": np.arange(n, dtype=np.uint8), "b": np.zeros((n, 2), np.int16)}
+    n = BLOCK_BYTES + 5
+    columns = {"a": np.arange(n, dtype=np.uint8), "b": np.zeros((n, 1), np.int16)}
     payload = {HITS: Columns(Schema.infer("TST/HITS", columns), columns)}
     batch = encode_timeframe(payload)
-    assert batch.column("count").to_pylist() == [n, BLOCK_COUNT, 5, BLOCK_COUNT, BLOCK_COUNT, 10]
+    assert batch.column("count").to_pylist() == [n, BLOCK_BYTES, 5, BLOCK_BYTES // 2, BLOCK_BYTES // 2, 5]
     assert_same(decode_timeframe(batch), payload)
 
 
