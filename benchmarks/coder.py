@@ -12,7 +12,6 @@ import json
 import platform
 import statistics
 import time
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ from rich.table import Table
 
 from o2dask.ctf import blocks, rans_vector
 from o2dask.ctf.batch import block_parts
+from o2dask.ctf.checksum import crc32
 
 SEED = 20240901
 ROW_BYTES = 64
@@ -50,13 +50,13 @@ def encode(symbols: np.ndarray) -> list[tuple[blocks.Block, int]]:
     made = []
     for part in block_parts(symbols):
         block = blocks.encode_block(part)
-        made.append((block, zlib.crc32(block.data)))
+        made.append((block, crc32(block.data)))
     return made
 
 
 def decode(made: list[tuple[blocks.Block, int]], dtype: np.dtype) -> list[np.ndarray]:
     """Return the blocks' symbols, checksums compared."""
-    if any(zlib.crc32(block.data) != checksum for block, checksum in made):
+    if any(crc32(block.data) != checksum for block, checksum in made):
         raise SystemExit("a checksum differs")
     return [blocks.decode_block(block, dtype) for block, _ in made]
 

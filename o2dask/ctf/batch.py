@@ -7,7 +7,6 @@ The checksum of a row (CRC32) covers everything else in it, and is compared befo
 """
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from o2dask.columns import Column, Columns, Jagged, Schema
 from o2dask.ctf.blocks import Block, decode_block, encode_block
+from o2dask.ctf.checksum import crc32
 from o2dask.ctf.errors import CtfError
 from o2dask.errors import O2DaskError
 from o2dask.specs import DataRef
@@ -141,7 +141,7 @@ def check_row(row: BlockRow, where: str) -> None:
 
 
 def _checksum(head: Sequence[Any], data: Any) -> int:
-    return zlib.crc32(data, zlib.crc32("\0".join(map(str, head)).encode()))
+    return crc32(data, crc32("\0".join(map(str, head)).encode()))
 
 
 def _row(ref: DataRef, field: str, dtype: str, block: Block) -> BlockRow:

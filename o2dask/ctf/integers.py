@@ -18,7 +18,7 @@ from o2dask.ctf.rans import Model, build_model, decode_symbols, encode_symbols, 
 __all__ = ["CODECS", "decode_integers", "encode_integers"]
 
 CODECS = ("rans", "split", "fold", "bitpack")
-_N_SAMPLE = 8192
+_N_SAMPLE = 4096
 _SPLITS = (4, 8)
 """How many low bits ``split`` may store raw."""
 _WIDE_ALPHABET = 512
@@ -193,15 +193,17 @@ def _encode_unsigned(values: np.ndarray, largest: int, use_vectors: bool | None)
         if shift < 0:
             return _encode_fold(values, largest, use_vectors)
         if shift:
-            return _encode_split(values, shift, merged(model, shift), use_vectors)
+            high = _high_bits(symbols, shift, largest)
+            return _encode_split(values, high, shift, merged(model, shift), use_vectors)
         parameters, parts = encode_symbols(symbols, model, use_vectors)
         return "rans", {"symbols": symbols.dtype.name} | parameters, parts
     sample = values[:: max(1, n // (4 * _N_SAMPLE))].astype(np.uint64)
     fold_bits = fold.fold_cost(sample, np.ones(len(sample), np.int64)) * n / len(sample)
     if largest < 1 << 24:
-        model = build_model((values >> 8).astype(np.uint16))
-        if model is not None and model.bits + 8 * n < min(_ALIKE * width * n, fold_bits / _ALIKE):
-            return _encode_split(values, 8, model, use_vectors)
+        high = _high_bits(values, 8, largest)
+        model = build_model(high)
+        if model is not None and model.bits + 8 * n < min(_ALIKE * width * n, fold_bits / _MUCH_LESS):
+            return _encode_split(values, high, 8, model, use_vectors)
     if fold_bits < _ALIKE * width * n:
         return _encode_fold(values, largest, use_vectors)
     return _encode_bitpack(values, width)
@@ -218,12 +220,17 @@ def _best_shift(model: Model) -> int:
     return -1 if fold.fold_cost(model.symbols.astype(np.uint64), counts) < _MUCH_LESS * bits else best
 
 
-def _encode_split(values: np.ndarray, shift: int, model: Model | None, use_vectors: bool | None) -> _Coded:
+def _high_bits(values: np.ndarray, shift: int, largest: int) -> np.ndarray:
+    kind = np.dtype(np.uint8 if largest >> shift < 1 << 8 else np.uint16)
+    return np.right_shift(values, shift, out=np.empty(len(values), kind), dtype=values.dtype, casting="unsafe")
+
+
+def _encode_split(
+    values: np.ndarray, symbols: np.ndarray, shift: int, model: Model | None, use_vectors: bool | None
+) -> _Coded:
     """Return high bits coded by `model` and low bits stored: a byte each, or the nibbles of both halves in one."""
-    high = values >> shift
     if model is None:
         return _encode_bitpack(values, int(values.max()).bit_length())
-    symbols = high.astype(np.uint8 if len(model.counts) <= 1 << 8 else np.uint16)
     low = values.astype(np.uint8)
     if shift == 4:
         low &= 15

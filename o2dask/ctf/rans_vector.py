@@ -16,7 +16,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["MARGIN", "decode_groups", "encode_groups", "has_vectors"]
+__all__ = ["MARGIN", "decode_groups", "encode_groups", "has_feature", "has_vectors"]
 
 MARGIN = 40
 """Words that one group may touch: at most 32 used, and a load of 8 may begin at the last of them."""
@@ -28,17 +28,22 @@ _BYTES = ir.VectorType(_I8, 16)
 
 
 @cache
-def has_vectors() -> bool:
-    """Return whether this processor has AVX2 and numba compiles for it."""
+def has_feature(name: str) -> bool:
+    """Return whether this processor has a feature (LLVM's name) and numba compiles for it."""
     import llvmlite.binding
     from numba import config
 
     if config.CPU_NAME or config.CPU_FEATURES is not None:  # the user chose a target; its features are his affair
-        return "+avx2" in (config.CPU_FEATURES or "")
+        return f"+{name}" in (config.CPU_FEATURES or "").split(",")
     try:
-        return bool(llvmlite.binding.get_host_cpu_features().get("avx2"))
+        return bool(llvmlite.binding.get_host_cpu_features().get(name))
     except RuntimeError:
         return False
+
+
+def has_vectors() -> bool:
+    """Return whether the vector loops can run here."""
+    return has_feature("avx2")
 
 
 def _shuffles() -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from o2dask.ctf import CtfError, bits, blocks, fold, fold_narrow, integers, rans, rans_kernels, rans_model, rans_vector
+from o2dask.ctf import (
+    CtfError,
+    bits,
+    blocks,
+    checksum,
+    fold,
+    fold_narrow,
+    integers,
+    rans,
+    rans_kernels,
+    rans_model,
+    rans_vector,
+)
 
 RNG = np.random.default_rng(11)
 
@@ -81,6 +93,13 @@ def test_size_is_within_the_target_of_entropy():
         block = blocks.encode_block(symbols)
         assert block.cost < 1.0015 * entropy
         assert np.array_equal(blocks.decode_block(block, symbols.dtype), symbols)
+
+
+@given(st.integers(0, 100_000), st.integers(0, 64), st.sampled_from([0, 1, 0xFFFFFFFF, 0x12345678]))
+@settings(max_examples=40, deadline=None)
+def test_the_checksum_is_that_of_zlib(n, skipped, before):
+    data = np.random.default_rng(n).bytes(n + skipped)
+    assert checksum.crc32(memoryview(data)[skipped:], before) == zlib.crc32(data[skipped:], before)
 
 
 # ---- the model
