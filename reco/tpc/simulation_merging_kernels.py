@@ -6,6 +6,7 @@ over the few clusters of the next time bins. Linear in the number of clusters as
 
 import math
 
+import numpy as np
 from numba import prange
 
 from o2dask.reco.tpc.kernels_jit import body, launcher
@@ -101,7 +102,10 @@ def _absorb(head, members, n, c):
     other, best, flags = -1, -1.0, 0
     for m in range(n):
         i = members[m]
-        dp, dt = (int(c.pad[i]) - int(c.pad[first])) / _PAD, (int(c.time[i]) - int(c.time[first])) / _TIME
+        dp, dt = (
+            (np.int64(c.pad[i]) - np.int64(c.pad[first])) / _PAD,
+            (np.int64(c.time[i]) - np.int64(c.time[first])) / _TIME,
+        )
         sp, st = max(c.sigma_pad[i] / _SIGMA, 0.3), max(c.sigma_time[i] / _SIGMA, 0.3)
         # What a neighbour adds to the largest digit falls with its distance from it.
         top += c.q_max[i] * math.exp(-0.5 * (dp * dp / (sp * sp) + dt * dt / (st * st)))
@@ -130,17 +134,17 @@ def _merge_row(order, start, stop, c, pads, times, sigmas, members):
             continue
         n = 1
         members[0] = head
-        head_time, head_pad = int(c.time[head]), int(c.pad[head])
+        head_time, head_pad = np.int64(c.time[head]), np.int64(c.pad[head])
         head_sp, head_st = c.sigma_pad[head] / _SIGMA, c.sigma_time[head] / _SIGMA
         k = j + 1
         # Wide clusters reach further than `times`: 8 time bins end the search for any width that is stored.
         while k < stop and n < members.shape[0]:
             i = order[k]
             if i >= 0:
-                dt = (int(c.time[i]) - head_time) / _TIME
+                dt = (np.int64(c.time[i]) - head_time) / _TIME
                 if dt > 8.0:
                     break
-                dp = (int(c.pad[i]) - head_pad) / _PAD
+                dp = (np.int64(c.pad[i]) - head_pad) / _PAD
                 sp, st = c.sigma_pad[i] / _SIGMA, c.sigma_time[i] / _SIGMA
                 reach_pad = max(pads, sigmas * math.sqrt(0.5 * (sp * sp + head_sp * head_sp)))
                 reach_time = max(times, sigmas * math.sqrt(0.5 * (st * st + head_st * head_st)))
