@@ -66,6 +66,8 @@ def dump(folder: Path, name: str, found: Any) -> None:
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time every event at the number of threads that this process was started with."""
+    from o2dask.reco.geometry.tpc import BZ_KG
+    from o2dask.reco.tpc.grid import O2_FIELD_5KG
     from o2dask.reco.tpc.params import TpcTrackingParams, reference_params
     from o2dask.reco.tpc.tracking import track_clusters
 
@@ -73,14 +75,14 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     for name in args.names.split(","):
         is_simulated = name.startswith("sim")
         columns = simulated_clusters(int(name[3:])) if is_simulated else load_clusters(args.data, name)
-        params = TpcTrackingParams() if is_simulated else reference_params()
-        found = track_clusters(*columns, params)
+        params, field = (TpcTrackingParams(), BZ_KG) if is_simulated else (reference_params(), O2_FIELD_5KG)
+        found = track_clusters(*columns, params, field)
         if args.dump:
             dump(args.dump, name, found)
         runs = []
         for _ in range(args.runs):
             wall, cpu = time.perf_counter(), time.process_time()
-            stages = track_clusters(*columns, params).stages_s
+            stages = track_clusters(*columns, params, field).stages_s
             runs.append((time.perf_counter() - wall, time.process_time() - cpu, stages))
         n = len(columns[0])
         cpu_s = statistics.median(run[1] for run in runs)

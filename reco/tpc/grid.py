@@ -10,8 +10,13 @@ from o2dask.reco.tpc.kernels_grid import count_rows, fill_rows, sort_cells
 from o2dask.reco.tpc.kernels_types import GAS_LOG, GAS_LOSS, GAS_MASS2, GAS_SCATTER, Detector, Grid
 from o2dask.reco.tpc.params import GasModel, TpcTrackingParams
 
-__all__ = ["SortedClusters", "make_detector", "sort_clusters"]
+__all__ = ["O2_FIELD_5KG", "SortedClusters", "make_detector", "sort_clusters"]
 
+O2_FIELD_5KG = BZ_KG * np.array([0.99966395, 1.683e-7, -3.0264e-7, -2.906e-6, 3.170e-7])
+"""O2's map of the solenoid at 5 kG around the beam line [kG, powers of cm]: Bz in 1, r2, z2, z, and Br in r z.
+
+The polynomial of AliceO2 GPU/GPUTracking/Merger/GPUTPCGMPolynomialFieldManager.cxx (TPC, 5 kG) without the terms that
+depend on the azimuth, which are below 0.1 % of the field."""
 _ELECTRON_EV = 0.51099895e6
 _MIN_DY, _MIN_DZ = 0.5, 1.0
 """Smallest cell [cm]; smaller ones than a search window only cost look-ups."""
@@ -31,8 +36,10 @@ def make_detector(params: TpcTrackingParams, field: "float | np.ndarray" = BZ_KG
     """Return geometry, field [kG] and resolution for the kernels."""
     rows = pad_rows()
     field = np.atleast_1d(np.asarray(field, np.float32))
-    if field.shape not in ((1,), (6,)) or abs(field[0]) < 1e-3:
-        raise ConfigError(f"field: want Bz [kG] or 6 coefficients with Bz first, not zero, got {field}")
+    if field.shape not in ((1,), (5,)) or not np.isfinite(field).all() or abs(field[0]) < 1e-3:
+        raise ConfigError(f"field: want Bz [kG] or 5 coefficients with Bz first, not zero, got {field}")
+    if len(field) > 1 and not params.is_absolute:
+        raise ConfigError("field: a field that depends on z needs the true z of clusters (is_absolute); give Bz alone")
     _, pad = np.unique(rows.pad_height, return_inverse=True)
     model = params.errors
     terms_y, terms_z = model.merging_y * np.array(model.y)[pad], model.merging_z * np.array(model.z)[pad]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import prange
 
-from o2dask.reco.tpc.kernels_helix import B2C, field_at, rotate, transport_gas
+from o2dask.reco.tpc.kernels_helix import propagate, rotate
 from o2dask.reco.tpc.kernels_jit import body, launcher
 from o2dask.reco.tpc.kernels_update import cluster_errors, update
 from o2dask.reco.tpc.kernels_walk import load_cov, reset_cov, store_cov
@@ -48,8 +48,7 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, 
             if not ok:
                 break
         sector = other
-        curv = -B2C * field_at(detector.field, x, y, z)
-        ok, y, z, snp, q2pt, c = transport_gas(y, z, snp, tgl, q2pt, c, detector.row_x[row] - x, curv, detector.gas)
+        ok, y, z, snp, tgl, q2pt, c = propagate(x, y, z, snp, tgl, q2pt, c, detector.row_x[row], detector)
         if not ok:
             break
         x = detector.row_x[row]

@@ -11,7 +11,7 @@ import numpy as np
 from o2dask.reco.tpc.kernels_jit import body, inlined
 from o2dask.reco.tpc.kernels_types import GAS_LOG, GAS_LOSS, GAS_MASS2, GAS_SCATTER
 
-__all__ = ["B2C", "MAX_STEP_CM", "field_at", "gas_step", "rotate", "transport", "transport_gas"]
+__all__ = ["B2C", "MAX_STEP_CM", "field_at", "gas_step", "propagate", "rotate", "transport"]
 
 B2C = np.float32(0.000299792458)
 """Curvature [1/cm] per kG and c/GeV."""
@@ -24,12 +24,18 @@ _MIN_BETA2 = np.float32(0.05)
 
 
 @inlined
-def field_at(field, x, y, z):
-    """Return Bz [kG] at a point: constant, or a polynomial in z2 and r2 (field: order-2 coefficients)."""
+def field_at(field, x, y, z, snp, tgl):
+    """Return (field that bends the track, field across it) [kG] at a point: constant, or a solenoid's with its ends.
+
+    field : (1,) Bz; or (5,) f with Bz = f0 + f1 r2 + f2 z2 + f3 z and radial field Br = f4 r z. The transverse field
+    along the track adds to the bending as -tgl B_along; B_across turns it in the dip angle.
+    """
     if field.shape[0] == 1:
-        return field[0]
-    r2, z2 = x * x + y * y, z * z
-    return field[0] + field[1] * r2 + field[2] * z2 + field[3] * r2 * r2 + field[4] * r2 * z2 + field[5] * z2 * z2
+        return field[0], _ZERO
+    csp = math.sqrt(max(_ONE - snp * snp, _ZERO))
+    bz = field[0] + field[1] * (x * x + y * y) + (field[2] * z + field[3]) * z
+    radial = field[4] * z
+    return bz - tgl * radial * (csp * x + snp * y), radial * (csp * y - snp * x)
 
 
 @inlined
@@ -129,17 +135,28 @@ def gas_step(snp, tgl, q2pt, c, path, gas):
 
 
 @inlined
-def transport_gas(y, z, snp, tgl, q2pt, c, dx, curv, gas):
-    """Return (ok, y, z, snp, q2pt, c) after dx [cm] in steps short enough for `transport`, with the gas."""
+def propagate(x, y, z, snp, tgl, q2pt, c, x_new, detector):
+    """Return (ok, y, z, snp, tgl, q2pt, c) at x_new [cm], in steps short enough for `transport`, through the gas.
+
+    On the way the transverse field changes dip angle and q/pt: with a = B2C q/pt B_across path, tgl by a (1 + tgl2) and
+    q/pt by a tgl q/pt, from dp/ds = q v x B. Not ok: the track turns back before x_new.
+    """
+    dx = x_new - x
     n_steps = int(abs(dx) / MAX_STEP_CM) + 1
     step = dx / np.float32(n_steps)
     for _ in range(n_steps):
-        ok, y, z, snp, c, path = transport(y, z, snp, tgl, q2pt, c, step, curv)
+        bending, across = field_at(detector.field, x, y, z, snp, tgl)
+        ok, y, z, snp, c, path = transport(y, z, snp, tgl, q2pt, c, step, -B2C * bending)
         if not ok:
-            return False, y, z, snp, q2pt, c
-        if gas[GAS_SCATTER] > _ZERO:
-            q2pt, c = gas_step(snp, tgl, q2pt, c, path, gas)
-    return True, y, z, snp, q2pt, c
+            return False, y, z, snp, tgl, q2pt, c
+        x += step
+        if across != _ZERO:
+            a = B2C * q2pt * across * path
+            tgl += a * (_ONE + tgl * tgl)
+            q2pt += a * tgl * q2pt
+        if detector.gas[GAS_SCATTER] > _ZERO:
+            q2pt, c = gas_step(snp, tgl, q2pt, c, path, detector.gas)
+    return True, y, z, snp, tgl, q2pt, c
 
 
 @body

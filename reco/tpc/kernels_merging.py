@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
-from o2dask.reco.tpc.kernels_helix import B2C, field_at, rotate, transport_gas
+from o2dask.reco.tpc.kernels_helix import propagate, rotate
 from o2dask.reco.tpc.kernels_jit import body, launcher
 from o2dask.reco.tpc.kernels_walk import load_cov
 
@@ -114,8 +114,7 @@ def compare(o, i, ends, detector, matching):
         if not ok:
             return _INF, _ZERO
     z_start = z
-    curv = -B2C * field_at(detector.field, x, y, z)
-    ok, y, z, snp, q2pt, c = transport_gas(y, z, snp, tgl, q2pt, c, xi - x, curv, detector.gas)
+    ok, y, z, snp, tgl, q2pt, c = propagate(x, y, z, snp, tgl, q2pt, c, xi, detector)
     if not ok or abs(y - yi) > np.float32(3.0) + np.float32(0.2) * gap:
         return _INF, _ZERO
     k = load_cov(ends.out_cov[i])

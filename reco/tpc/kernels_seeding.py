@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from o2dask.reco.tpc.kernels_grid import nearest, row_offset
-from o2dask.reco.tpc.kernels_helix import B2C, field_at
+from o2dask.reco.tpc.kernels_helix import B2C
 from o2dask.reco.tpc.kernels_jit import body
 from o2dask.reco.tpc.kernels_update import cluster_errors
 
@@ -115,7 +115,7 @@ def seed_state(par, cov, detector, seeding, row, ya, za, best):
     gap = np.int64(seeding.gap)
     xa, xb, xc = detector.row_x[row], detector.row_x[row - gap], detector.row_x[row - 2 * gap]
     yb, zb, yc, zc = best[0], best[1], best[2], best[3]
-    curv = -B2C * field_at(detector.field, xa, ya, za)
+    curv = -B2C * detector.field[0]
     slope, slope_z = (ya - yc) / (xa - xc), (za - zc) / (xa - xc)
     cos = _ONE / math.sqrt(_ONE + slope * slope)
     snp = slope * cos

@@ -32,7 +32,7 @@ class Detector(NamedTuple):
     errors: Any
     """(152, 6) cluster variances: y: constant, per cm of drift, per tan2(phi); z: the same, per (dz/dx)2 [cm2]."""
     field: Any
-    """(n,) Bz [kG] alone, or 30 coefficients of the polynomial of `kernels_helix.field_at`."""
+    """(1,) Bz [kG], or (5,) coefficients of `kernels_helix.field_at`."""
     drift_length: Any
     """From central electrode to pads [cm]."""
     is_absolute: Any

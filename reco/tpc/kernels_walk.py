@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from o2dask.reco.tpc.kernels_grid import nearest
-from o2dask.reco.tpc.kernels_helix import B2C, field_at, rotate, transport, transport_gas
+from o2dask.reco.tpc.kernels_helix import propagate, rotate
 from o2dask.reco.tpc.kernels_jit import body, inlined
 from o2dask.reco.tpc.kernels_update import cluster_errors, update
 
@@ -81,11 +81,11 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
             sector = np.int64(hit_sector[row])
             if not ok:
                 break
-        curv = -B2C * field_at(detector.field, x, y, z)
-        ok, y, z, snp, q2pt, c = transport_gas(y, z, snp, tgl, q2pt, c, detector.row_x[row] - x, curv, detector.gas)
+        x_row = detector.row_x[row]
+        ok, y, z, snp, tgl, q2pt, c = propagate(x, y, z, snp, tgl, q2pt, c, x_row, detector)
         if not ok:
             break
-        x = detector.row_x[row]
+        x = x_row
         half = detector.row_half[row]
         if hit < 0 and abs(y) > half:
             direction = 1 if y > _ZERO else -1
@@ -95,10 +95,10 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
             ok, x, y, snp, c = rotate(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
             if not ok:
                 break
-            ok, y, z, snp, c, _ = transport(y, z, snp, tgl, q2pt, c, detector.row_x[row] - x, curv)
+            ok, y, z, snp, tgl, q2pt, c = propagate(x, y, z, snp, tgl, q2pt, c, x_row, detector)
             if not ok:
                 break
-            x = detector.row_x[row]
+            x = x_row
             sector = other
         if abs(snp) > search.max_snp:
             break

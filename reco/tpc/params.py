@@ -21,7 +21,7 @@ class ErrorModel:
     Defaults: variances of simulated clusters about the truth without their tails beyond 5 sigma
     (o2dask.reco.tpc.simulation_response_kernels at 1.2 times the least ionisation). The constant is the electronics',
     the drift's is diffusion over the electrons of a pad, the slope's the uneven ionisation along it. `merging_y` and
-    `merging_z` multiply all, for the clusters that neighbours pull aside: from pulls in simulated Pb-Pb collisions, at 8
+    `merging_z` multiply all, for clusters that neighbours pull aside: from pulls in simulated Pb-Pb, at 8
     collisions in 2 and in 32 orbits.
     """
 

@@ -147,8 +147,8 @@ def track_clusters(
     y, z : (n,) float32
         In the sector's frame [cm]; z signed, with an offset of its own per collision if not params.is_absolute.
     params : TpcTrackingParams, optional
-    field : float or (6,) array
-        Bz [kG], or coefficients of `kernels_helix.field_at`.
+    field : float or (5,) array
+        Bz [kG], or coefficients of `kernels_helix.field_at` such as `grid.O2_FIELD_5KG`.
     """
     params = params or TpcTrackingParams()
     clock = Clock()

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from o2dask.reco.geometry.tpc import BZ_KG
-from o2dask.reco.tpc.grid import make_detector, make_gas, sort_clusters
+from o2dask.reco.tpc.grid import O2_FIELD_5KG, make_detector, make_gas, sort_clusters
 from o2dask.reco.tpc.kernels_dedx import crossed_rows, shell_sort, truncated_mean
 from o2dask.reco.tpc.kernels_grid import nearest
-from o2dask.reco.tpc.kernels_helix import B2C, gas_step, rotate, transport, transport_gas
+from o2dask.reco.tpc.kernels_helix import B2C, gas_step, propagate, rotate, transport
 from o2dask.reco.tpc.kernels_merging import chi2_5
 from o2dask.reco.tpc.kernels_update import cluster_variances, update
 from o2dask.reco.tpc.params import GasModel, TpcTrackingParams
@@ -81,12 +81,46 @@ def test_a_long_way_ends_on_the_circle_and_the_arc() -> None:
     pt, tgl, x0, x1 = 0.5, 0.7, 90.0, 200.0
     k = CURV / pt
     y, z, snp, c = F4(0), F4(0), F4(0), covariance(3)
-    off = make_gas(GasModel(is_on=False))
-    ok, y, z, snp, q2pt, _ = transport_gas(y, z, snp, F4(tgl), F4(1 / pt), c, F4(x1 - x0), CURV, off)
+    detector = make_detector(TpcTrackingParams(gas=GasModel(is_on=False)))
+    start = (F4(x0), y, z, snp, F4(tgl), F4(1 / pt), c)
+    ok, y, z, snp, tgl_there, q2pt, _ = propagate(*start, F4(x1), detector)
     turn = math.asin(k * (x1 - x0))
     assert ok
     assert (y, snp, z) == pytest.approx(((1 - math.cos(turn)) / k, math.sin(turn), tgl * turn / k), rel=1e-5)
-    assert q2pt == F4(1 / pt)
+    assert (tgl_there, q2pt) == (F4(tgl), F4(1 / pt))
+
+
+def test_a_field_with_ends_moves_a_track_as_its_equation_of_motion_does() -> None:
+    """Runge-Kutta of dp/ds = q v x B in double precision is the slow and obvious version."""
+    pt, tgl, x0, x1 = 0.3, 0.9, 90.0, 160.0
+    f = O2_FIELD_5KG
+
+    def slope(v: np.ndarray) -> np.ndarray:
+        position, p = v[:3], v[3:]
+        x, y, z = position
+        b = np.array([f[4] * x * z, f[4] * y * z, f[0] + f[1] * (x * x + y * y) + f[2] * z * z + f[3] * z])
+        return np.concatenate([p, 0.000299792458 * np.cross(p, b)]) / p[0]
+
+    v, n = np.array([x0, 3.0, 80.0, pt * math.cos(0.2), pt * math.sin(0.2), pt * tgl]), 700
+    h = (x1 - x0) / n
+    for _ in range(n):
+        k1 = slope(v)
+        k2 = slope(v + h / 2 * k1)
+        k3 = slope(v + h / 2 * k2)
+        v = v + h / 6 * (k1 + 2 * k2 + 2 * k3 + slope(v + h * k3))
+    gas = GasModel(is_on=False)
+    detector = make_detector(TpcTrackingParams(is_absolute=True, gas=gas), O2_FIELD_5KG)
+    state = (F4(3), F4(80), F4(math.sin(0.2)), F4(tgl), F4(1 / pt), covariance(3))
+    for x in np.arange(x0, x1, 1.0):
+        ok, *state = propagate(F4(x), *state, F4(x + 1), detector)
+        assert ok
+    y, z, snp, tgl_there, q2pt, _ = state
+    pt_there = math.hypot(v[3], v[4])
+    assert (y, z) == pytest.approx(v[1:3], abs=5e-3)
+    assert (snp, tgl_there, q2pt) == pytest.approx((v[4] / pt_there, v[5] / pt_there, 1 / pt_there), rel=2e-4)
+    uniform = make_detector(TpcTrackingParams(gas=gas))
+    without = propagate(F4(x0), F4(3), F4(80), F4(math.sin(0.2)), F4(tgl), F4(1 / pt), covariance(3), F4(x1), uniform)
+    assert abs(without[1] - v[1]) > 0.05, "the ends of the field must matter here, or this test shows nothing"
 
 
 def test_a_track_that_turns_back_is_refused_and_unchanged() -> None:
