@@ -131,6 +131,7 @@ class _Driver:
                 if not (self._feed() or self._collect()):
                     time.sleep(IDLE_S)
                 self._watch()
+            self._watch(now_please=True)
         except CommitError as error:  # of the journal or the quarantine
             self._ledger.fail(advice(error))
         finally:
@@ -235,14 +236,14 @@ class _Driver:
         else:
             self._ledger.quarantined(ref, failure)
 
-    def _watch(self) -> None:
+    def _watch(self, *, now_please: bool = False) -> None:
         """Look after workers and deadlines, and pass on what the user should know."""
         while self._late:
             message = self._late.popleft()
             if (flight := self._flights.get(message["key"])) is not None and flight.late is None:
                 flight.late = message
                 self._backend.client.cancel([flight.future], force=True)
-        if reason := self._backend.supervise():
+        if reason := self._backend.supervise(now_please=now_please):
             self._ledger.fail(reason)
         while self._backend.notices:
             self._ledger.notice(self._backend.notices.pop(0))

@@ -70,6 +70,7 @@ class Backend:
     notices: list[str] = field(default_factory=list)
     _checked: float = 0.0
     _alone_since: float = 0.0
+    _addresses: dict[Any, str] = field(default_factory=dict)
     _missing: dict[Any, float] = field(default_factory=dict)
 
     @property
@@ -82,13 +83,13 @@ class Backend:
         """Address of the scheduler."""
         return str(self.client.scheduler.address) if self.client.scheduler else "(closed)"
 
-    def supervise(self) -> str:
+    def supervise(self, *, now_please: bool = False) -> str:
         """Replace what died for good; return why the run cannot go on, or "". Cheap: looks once a second only.
 
         A nanny restarts its worker by itself, but gives up when the worker dies while it starts (3 of 6 crash runs).
         """
         now = time.monotonic()
-        if now - self._checked < CHECK_EVERY_S:
+        if now - self._checked < CHECK_EVERY_S and not now_please:
             return ""
         self._checked = now
         if self.cluster is not None:
@@ -108,16 +109,18 @@ class Backend:
             return 1
 
     def _replace_lost(self, now: float) -> None:
-        alive = {worker["name"] for worker in self.cluster.scheduler_info["workers"].values()}
-        for name in alive & set(self._missing):
-            del self._missing[name]
-            self.notices.append(f"worker {name} died and was replaced")
-        lost = [n for n in self.cluster.worker_spec if n not in alive]
-        given_up = [n for n in lost if now - self._missing.setdefault(n, now) > self._patience_with(n)]
+        alive = {worker["name"]: address for address, worker in self.cluster.scheduler_info["workers"].items()}
+        lost = [name for name in self.cluster.worker_spec if name not in alive]
+        for name, address in self._addresses.items():
+            if alive.get(name) != address and name not in self._missing:
+                self.notices.append(f"worker {name} died and is replaced")
+        self._addresses |= alive
+        self._missing = {name: self._missing.get(name, now) for name in lost}
+        given_up = [name for name, since in self._missing.items() if now - since > self._patience_with(name)]
         if given_up:
             self.cluster.sync(self.cluster.scale_down, given_up)
             for name in given_up:
-                del self._missing[name]
+                self._missing.pop(name), self._addresses.pop(name, None)
             self.notices.append(f"worker {', '.join(map(str, given_up))} did not come back; starting another")
         if given_up or len(self.cluster.workers) < self.n_workers:
             self.cluster.scale(self.n_workers)
