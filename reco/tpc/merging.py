@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from o2dask.reco.geometry.tpc import N_ROWS
 from o2dask.reco.tpc.kernels_merging import Ends, Matching, find_partners
 from o2dask.reco.tpc.kernels_types import Detector
 from o2dask.reco.tpc.params import TpcTrackingParams
-from o2dask.reco.tpc.segments import Fitted, Hits, Segments, fit_segments, hits_of, take_ragged
+from o2dask.reco.tpc.segments import Fitted, Hits, Segments, fit_segments, take_ragged
 
 __all__ = ["Joined", "join_crossing", "join_pieces"]
 
@@ -22,16 +23,17 @@ class Joined(NamedTuple):
 
 def join_pieces(segments: Segments, fitted: Fitted, detector: Detector, params: TpcTrackingParams) -> Joined:
     """Return the tracks with their pieces joined, those of one side, or any where z is the true one."""
-    ends = _ends(segments, fitted, is_crossing=False)
+    tracks = Joined(segments, fitted, np.full(len(segments.par), np.nan, np.float32))
+    ends = _ends(tracks, is_crossing=False)
     partner, _ = _mutual(ends, detector, _matching(params, 2 if params.is_absolute else 0, is_crossing=False))
-    return _join(segments, fitted, partner, None, detector, params)
+    return _join(tracks, partner, None, detector, params)
 
 
-def join_crossing(segments: Segments, fitted: Fitted, detector: Detector, params: TpcTrackingParams) -> Joined:
+def join_crossing(tracks: Joined, detector: Detector, params: TpcTrackingParams) -> Joined:
     """Return the tracks with pieces on both sides of the central electrode joined, their z being the true one."""
-    ends = _ends(segments, fitted, is_crossing=True)
+    ends = _ends(tracks, is_crossing=True)
     partner, shift = _mutual(ends, detector, _matching(params, 1, is_crossing=True))
-    return _join(segments, fitted, partner, shift, detector, params)
+    return _join(tracks, partner, shift, detector, params)
 
 
 def _matching(params: TpcTrackingParams, sides: int, *, is_crossing: bool) -> Matching:
@@ -40,25 +42,29 @@ def _matching(params: TpcTrackingParams, sides: int, *, is_crossing: bool) -> Ma
     return Matching(i4(sides), i4(is_crossing), gap, overlap, f4(params.merge_chi2), f4(params.merge_window))
 
 
-def _ends(segments: Segments, fitted: Fitted, *, is_crossing: bool) -> Ends:
-    hits, i4 = segments.hits, np.int32
-    n = len(segments.par)
-    outer = hits.first[1:] - 1
-    inner = hits.first[:-1]
+def _ends(tracks: Joined, *, is_crossing: bool) -> Ends:
+    segments, fitted, i4 = tracks.segments, tracks.fitted, np.int32
+    hits = segments.hits
+    outer, inner = hits.first[1:] - 1, hits.first[:-1]
+    is_open = fitted.n_used > 0
+    out_row = hits.row[outer].astype(i4)
     out_sector = hits.sector[outer].astype(i4)
+    in_row = np.where(is_open, hits.row[inner], 0).astype(i4)
+    # nothing lies beyond the outermost row
+    rows = np.flatnonzero(is_open & (out_row < N_ROWS - 1))
     z = segments.par[:, 2]
     key = np.where(out_sector >= 18, -z, z) if is_crossing else z
-    order = np.lexsort((np.arange(n), key, out_sector % 18)).astype(i4)
+    order = rows[np.lexsort((rows, key[rows], out_sector[rows] % 18))].astype(i4)
     start = np.searchsorted((out_sector % 18)[order], np.arange(19)).astype(i4)
     return Ends(
         fitted.par,
         fitted.cov,
         fitted.sector.astype(i4),
-        hits.row[inner].astype(i4),
+        in_row,
         segments.par,
         segments.cov,
         out_sector,
-        hits.row[outer].astype(i4),
+        out_row,
         order,
         np.ascontiguousarray(key[order], np.float32),
         start,
@@ -81,10 +87,10 @@ def _mutual(ends: Ends, detector: Detector, matching: Matching) -> tuple[np.ndar
 
 
 def _chains(partner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the outermost piece of each track, offsets, and all pieces, innermost first. Loops have none: dropped."""
+    """Return the outermost piece of each joined track, offsets, and its pieces, innermost first."""
     is_inner = np.zeros(len(partner), bool)
     is_inner[partner[partner >= 0]] = True
-    heads = np.flatnonzero(~is_inner)
+    heads = np.flatnonzero(~is_inner & (partner >= 0))
     levels = [heads]
     while (levels[-1] >= 0).any():
         inner = levels[-1]
@@ -96,46 +102,35 @@ def _chains(partner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _join(
-    segments: Segments,
-    fitted: Fitted,
-    partner: np.ndarray,
-    shift: "np.ndarray | None",
-    detector: Detector,
-    params: TpcTrackingParams,
+    tracks: Joined, partner: np.ndarray, shift: "np.ndarray | None", detector: Detector, params: TpcTrackingParams
 ) -> Joined:
+    """Return the tracks with joined ones appended; their pieces stay with no cluster used."""
+    segments, fitted = tracks.segments, tracks.fitted
     heads, offsets, pieces = _chains(partner)
+    if not len(heads):
+        return tracks
     piece_first, at = take_ragged(segments.hits.first, pieces)
     hits = Hits(piece_first[offsets], *(part[at] for part in segments.hits[1:]))
     par = segments.par[heads]
-    is_joined = np.diff(offsets) > 1
     shifts = np.full(len(heads), np.nan, np.float32)
     if shift is not None:
-        shifts[is_joined] = shift[heads[is_joined]]
-        moved = np.nan_to_num(shifts)
-        outer = hits.sector[hits.first[1:] - 1] if len(heads) else hits.sector
-        par[:, 2] += np.where(outer < 18, moved, -moved)
-        per_hit = np.repeat(moved, np.diff(hits.first))
+        shifts = shift[heads]
+        outer = hits.sector[hits.first[1:] - 1]
+        par[:, 2] += np.where(outer < 18, shifts, -shifts)
+        per_hit = np.repeat(shifts, np.diff(hits.first))
         hits = hits._replace(z=hits.z + np.where(hits.sector < 18, per_hit, -per_hit))
     joined = Segments(par, segments.cov[heads], hits)
-    return Joined(joined, _refit(joined, fitted, heads, at, is_joined, detector, params), shifts)
+    again = fit_segments(joined, detector, params.chi2_fit)
+    fitted.n_used[pieces] = 0
+    both = Segments(
+        np.concatenate([segments.par, par]),
+        np.concatenate([segments.cov, joined.cov]),
+        _concatenated(segments.hits, hits),
+    )
+    fits = Fitted(*(np.concatenate(parts) for parts in zip(fitted, again, strict=True)))
+    return Joined(both, fits, np.concatenate([tracks.shift, shifts]))
 
 
-def _refit(
-    joined: Segments,
-    fitted: Fitted,
-    heads: np.ndarray,
-    at: np.ndarray,
-    is_joined: np.ndarray,
-    detector: Detector,
-    params: TpcTrackingParams,
-) -> Fitted:
-    """Return the fits of all tracks: those of one piece as they were, the others anew."""
-    out = Fitted(*(part[heads] for part in fitted[:5]), fitted.path[at])
-    rows = np.flatnonzero(is_joined)
-    if len(rows):
-        some = Segments(joined.par[rows], joined.cov[rows], hits_of(joined.hits, rows))
-        again = fit_segments(some, detector, params.chi2_fit)
-        for part, new in zip(out[:5], again[:5], strict=True):
-            part[rows] = new
-        out.path[take_ragged(joined.hits.first, rows)[1]] = again.path
-    return out
+def _concatenated(a: Hits, b: Hits) -> Hits:
+    first = np.concatenate([a.first, a.first[-1] + b.first[1:]])
+    return Hits(first, *(np.concatenate(parts) for parts in zip(a[1:], b[1:], strict=True)))

@@ -7,7 +7,7 @@ import numpy as np
 from o2dask.reco.tpc.kernels_fit import fit_tracks
 from o2dask.reco.tpc.kernels_types import Detector
 
-__all__ = ["Fitted", "Hits", "Segments", "fit_segments", "hits_of", "take_ragged"]
+__all__ = ["Fitted", "Hits", "Segments", "fit_segments", "take_ragged"]
 
 
 class Hits(NamedTuple):
@@ -56,12 +56,6 @@ def take_ragged(first: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.nda
     np.cumsum(count, out=offsets[1:])
     at = np.repeat(first[:-1][rows] - offsets[:-1], count) + np.arange(offsets[-1])
     return offsets, at
-
-
-def hits_of(hits: Hits, rows: np.ndarray) -> Hits:
-    """Return the clusters of some tracks, in the order of `rows`."""
-    first, at = take_ragged(hits.first, rows)
-    return Hits(first, *(part[at] for part in hits[1:]))
 
 
 def fit_segments(segments: Segments, detector: Detector, chi2_drop: float) -> Fitted:

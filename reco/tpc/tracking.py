@@ -10,9 +10,9 @@ from o2dask.reco.tpc.grid import SortedClusters, make_detector, sort_clusters
 from o2dask.reco.tpc.kernels_following import fill_tracks, find_color
 from o2dask.reco.tpc.kernels_helix import B2C
 from o2dask.reco.tpc.kernels_types import Detector, Search, SeedPass
-from o2dask.reco.tpc.merging import join_crossing, join_pieces
+from o2dask.reco.tpc.merging import Joined, join_crossing, join_pieces
 from o2dask.reco.tpc.params import SeedRound, TpcTrackingParams
-from o2dask.reco.tpc.segments import Fitted, Hits, Segments, fit_segments
+from o2dask.reco.tpc.segments import Hits, Segments, fit_segments
 
 __all__ = ["TrackResult", "find_tracks", "track_clusters"]
 
@@ -85,23 +85,20 @@ def make_round(seed_round: SeedRound, bz: float) -> SeedPass:
     )
 
 
-def find_tracks(
-    clusters: SortedClusters, sector: np.ndarray, row: np.ndarray, detector: Detector, params: TpcTrackingParams
-) -> Segments:
+def find_tracks(clusters: SortedClusters, detector: Detector, params: TpcTrackingParams) -> Segments:
     """Return the tracks that seeding and following find; marks their clusters as used."""
     reach = _within_reach(np.diff(clusters.row_start).reshape(N_SECTORS, N_ROWS).sum(1))
-    tracks_max = reach // params.min_clusters
-    pool_start = np.zeros((N_SECTORS + 1, 2), np.int64)
-    pool_start[1:, 0], pool_start[1:, 1] = np.cumsum(tracks_max), np.cumsum(reach)
+    pool_start = _offsets(np.stack([reach // params.min_clusters, reach], axis=1))
     n_tracks, n_hits = pool_start[-1]
-    f4, i4 = np.float32, np.int32
+    f4, i4, u1 = np.float32, np.int32, np.uint8
     count = np.zeros((N_SECTORS, 2), np.int64)
     pool = (
         count,
         np.empty((n_tracks, 6), f4),
         np.empty((n_tracks, 15), f4),
-        np.empty((n_tracks, 5), i4),
+        np.empty((n_tracks, 2), i4),
         np.empty(n_hits, i4),
+        np.empty((n_hits, 2), u1),
     )
     scratch = (
         np.empty((N_SECTORS, 6), f4),
@@ -115,13 +112,20 @@ def find_tracks(
         seeding = make_round(seed_round, float(detector.field[0]))
         for color in range(3):
             find_color(color, clusters.row_start, clusters.grid, detector, search, seeding, scratch, pool, pool_start)
-    n, m = count.sum(0)
-    rows, first, hits = np.empty(n, np.int64), np.empty(n + 1, i4), np.empty(m, i4)
-    fill_tracks(count, pool_start, pool[3], pool[4], rows, first, hits)
-    cluster = clusters.index[hits]
-    yz = clusters.grid.yz[hits]
-    y, z = np.ascontiguousarray(yz[:, 0]), np.ascontiguousarray(yz[:, 1])
-    return Segments(pool[1][rows], pool[2][rows], Hits(first, cluster, y, z, row[cluster], sector[cluster]))
+    out_start = _offsets(count)
+    n, m = out_start[-1]
+    par, cov, first = np.empty((n, 6), f4), np.empty((n, 15), f4), np.empty(n + 1, i4)
+    hits = np.empty(m, i4), np.empty(m, f4), np.empty(m, f4), np.empty(m, u1), np.empty(m, u1)
+    fill_tracks(pool, pool_start, out_start, clusters.grid, clusters.index, par, cov, first, hits)
+    first[n] = m
+    return Segments(par, cov, Hits(first, *hits))
+
+
+def _offsets(count: np.ndarray) -> np.ndarray:
+    """Return the running sums (n + 1, 2) int64 of counts (n, 2)."""
+    out = np.zeros((len(count) + 1, 2), np.int64)
+    np.cumsum(count, axis=0, out=out[1:])
+    return out
 
 
 def _within_reach(per_sector: np.ndarray) -> np.ndarray:
@@ -155,23 +159,22 @@ def track_clusters(
     detector = make_detector(params, field)
     clusters = sort_clusters(sector, row, y, z, detector)
     clock.lap("grid")
-    segments = find_tracks(clusters, sector, row, detector, params)
+    segments = find_tracks(clusters, detector, params)
     clock.lap("finding")
     fitted = fit_segments(segments, detector, params.chi2_fit)
     clock.lap("fit")
-    segments, fitted, shift = join_pieces(segments, fitted, detector, params)
+    tracks = join_pieces(segments, fitted, detector, params)
     if not params.is_absolute:
-        segments, fitted, shift = join_crossing(segments, fitted, detector, params)
+        tracks = join_crossing(tracks, detector, params)
     clock.lap("merging")
-    result = _result(segments, fitted, shift, params, clock.stages)
+    result = _result(tracks, params, clock.stages)
     clock.lap("output")
     return result
 
 
-def _result(
-    segments: Segments, fitted: Fitted, shift: np.ndarray, params: TpcTrackingParams, stages: dict[str, float]
-) -> TrackResult:
+def _result(tracks: Joined, params: TpcTrackingParams, stages: dict[str, float]) -> TrackResult:
     """Return the tracks with enough clusters, without the clusters that the fit left out."""
+    segments, fitted, shift = tracks
     keep = fitted.n_used >= params.min_clusters
     used = (fitted.path > 0) & np.repeat(keep, np.diff(segments.hits.first))
     first = np.zeros(int(keep.sum()) + 1, np.int32)

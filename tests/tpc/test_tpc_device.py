@@ -64,7 +64,7 @@ def test_the_fit_in_the_cuda_simulator_equals_the_one_on_the_cpu(tmp_path: Path)
     shots, params = shoot(10, seed=5), TpcTrackingParams()
     detector = make_detector(params)
     clusters = sort_clusters(*shots[:4], detector)
-    segments = find_tracks(clusters, shots.sector, shots.row, detector, params)
+    segments = find_tracks(clusters, detector, params)
     on_cpu = fit_segments(segments, detector, 25.0)
     hits = {f"hits_{name}": part for name, part in segments.hits._asdict().items()}
     np.savez(tmp_path / "in.npz", par=segments.par, cov=segments.cov, **hits)
