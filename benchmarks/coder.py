@@ -13,6 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -221,8 +222,7 @@ def main() -> None:
     figures = run(1 << 18 if options.small else 1 << 22, 1 if options.small else 5, not options.no_peers)
     show(figures)
     if options.json:
-        with open(options.json, "w") as file:  # noqa: PTH123
-            json.dump(figures, file, indent=1)
+        Path(options.json).write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The TPC cluster codec: there and back is identity, and what cannot be coded says so."""
 
 import json
+import math
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,13 +15,14 @@ from o2dask.columns import Columns
 from o2dask.context import DataAllocator, InputRecord, ProcessingContext, WorkerState
 from o2dask.ctf import decode_timeframe, encode_timeframe
 from o2dask.errors import DataError, ShapeError
-from o2dask.reco.tpc import codec_kernels
+from o2dask.reco.tpc import codec, codec_kernels
 from o2dask.reco.tpc.codec import COMPCLUSTERS, COMPROWS, N_SECTOR_ROWS, compress_clusters, decompress_clusters
 from o2dask.reco.tpc.codec_tasks import tpc_compressor, tpc_decompressor
 from o2dask.reco.tpc.schema import CLUSTERNATIVE
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
+SHARE_CRC = 3054085405
 SHARED = Path(__file__).parents[2] / "../shared/data/tpc"
 
 
@@ -102,6 +105,35 @@ def test_compiled_row_loops_equal_plain_python():
         assert np.array_equal(back, time) and not status.any()
         made.append(difference)
     assert np.array_equal(*made)
+
+
+def test_compiled_charge_loops_equal_plain_python_and_undo_each_other():
+    clusters = clusters_of(400)
+    known = [clusters[name] for name in ("q_tot", "sigma_pad", "sigma_time", "pad", "time")]
+    share = codec._central_share()
+    made = []
+    for function in (codec_kernels.charge_differences, codec_kernels.charge_differences.py_func):
+        difference, back = np.zeros(400, np.uint16), np.zeros(400, np.uint16)
+        function(clusters["q_max"].astype(int), *(k.astype(int) for k in known), share, difference)
+        codec_kernels.charge_maxima(difference, *known, share, back)
+        assert np.array_equal(back, clusters["q_max"])
+        made.append(difference)
+    assert np.array_equal(*made)
+
+
+def test_the_predicted_charge_is_near_the_charge_of_a_gaussian_cluster():
+    width, offset = 0.6, 0.2  # pads and time bins: the central cell holds this part of the charge
+    share = np.array([math.erf((0.5 + s * offset) / width / math.sqrt(2)) / 2 for s in (1, -1)]).sum()
+    arguments = 10_000, round(32 * width), round(32 * width), round(64 * (7 + offset)), round(64 * (9 + offset))
+    predicted = codec_kernels._predicted_maximum(*arguments, codec._central_share())
+    assert predicted == 1023  # no larger than a digit can be
+    predicted = codec_kernels._predicted_maximum(1000, *arguments[1:], codec._central_share())
+    assert abs(predicted / (1.2585 * 1000 * share**2) - 1) < 0.15  # the rational form is within 7 % per direction
+
+
+def test_the_table_of_shares_which_is_part_of_the_format_has_not_changed():
+    share = codec._central_share()
+    assert zlib.crc32(share.astype("<i8").tobytes()) == SHARE_CRC
 
 
 def swapped(clusters, name, i, j):
