@@ -90,6 +90,9 @@ class InputSpec:
 
     With a `schema`, the producer must make at least its columns, with their types: checked when the workflow is
     compiled if the producer declares a schema too, and on each timeframe if it does not.
+
+    A ``lifetime=condition`` input comes from the store of conditions, not from a processor; `path` is where it is there
+    (default: ``ORIGIN/DESCRIPTION``).
     """
 
     binding: str
@@ -98,10 +101,13 @@ class InputSpec:
     subspec: int | str = 0
     lifetime: Lifetime = Lifetime.TIMEFRAME
     schema: Schema | None = None
+    path: str = ""
 
     def __post_init__(self) -> None:
         if not self.binding.isidentifier():
             raise SpecError(f"input binding: want an identifier, got {self.binding!r}")
+        if self.path and self.lifetime is not Lifetime.CONDITION:
+            raise SpecError(f"input {self.binding!r}: path={self.path} is for lifetime=condition, got {self.lifetime}")
         if not _DATUM.match(f"{self.origin}/{self.description}/{self.subspec}"):
             raise SpecError(f"input {self.binding!r}: want ORIG/DESCRIPTION/0 (4 and 16 letters at most), got {self}")
 
@@ -120,7 +126,8 @@ class InputSpec:
 
     def __str__(self) -> str:
         life = "" if self.lifetime is Lifetime.TIMEFRAME else f"?lifetime={self.lifetime}"
-        return f"{self.binding}:{self.origin}/{self.description}/{self.subspec}{life}"
+        path = f"&path={self.path}" if self.path else ""
+        return f"{self.binding}:{self.origin}/{self.description}/{self.subspec}{life}{path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,10 +316,11 @@ def _task_options(task: type, given: tuple[ConfigParamSpec, ...]) -> tuple[Confi
 def parse_inputs(text: str, schemas: Mapping[str, Schema] | None = None) -> tuple[InputSpec, ...]:
     """Return the inputs written in DPL's query syntax: ``binding:ORIG/DESCR/SUBSPEC?lifetime=...``, separated by ;.
 
-    `schemas` maps ``ORIG/DESCR`` to the schema that the consumer insists on.
+    A condition may say where it is in the store, ``grp:GLO/GRPECS?lifetime=condition&path=GLO/Config/GRPECS``; O2's
+    ``ccdb-path`` is the same. `schemas` maps ``ORIG/DESCR`` to the schema that the consumer insists on.
     """
     made = []
-    for binding, datum, lifetime in _items(text):
+    for binding, datum, lifetime, path in _items(text):
         match = _DATUM.match(datum)
         if not match:
             raise SpecError(f"input {datum!r}: want binding:ORIG/DESCRIPTION/0 (4 and 16 letters at most)")
@@ -325,6 +333,7 @@ def parse_inputs(text: str, schemas: Mapping[str, Schema] | None = None) -> tupl
                 subspec=subspec,
                 lifetime=lifetime,
                 schema=(schemas or {}).get(f"{match['origin']}/{match['description']}"),
+                path=path,
             )
         )
     return tuple(made)
@@ -336,7 +345,9 @@ def parse_outputs(text: str, schemas: Mapping[str, Schema] | None = None) -> tup
     `schemas` maps ``ORIG/DESCR`` to a schema.
     """
     made = []
-    for binding, datum, lifetime in _items(text):
+    for binding, datum, lifetime, path in _items(text):
+        if path:
+            raise SpecError(f"output {datum!r}: path={path} is for inputs with lifetime=condition")
         ref = DataRef.parse(datum)
         schema = (schemas or {}).get(f"{ref.origin}/{ref.description}")
         name = binding or ref.description.lower()
@@ -344,12 +355,17 @@ def parse_outputs(text: str, schemas: Mapping[str, Schema] | None = None) -> tup
     return tuple(made)
 
 
-def _items(text: str) -> list[tuple[str, str, Lifetime]]:
+def _items(text: str) -> list[tuple[str, str, Lifetime, str]]:
     items = []
     for part in filter(None, (p.strip() for p in text.split(";"))):
-        head, _, life = part.partition("?lifetime=")  # a ? elsewhere is a wildcard
+        head, _, query = part.partition("?lifetime=")  # a ? elsewhere is a wildcard
+        life, *more = query.split("&")
+        keys = dict(item.partition("=")[::2] for item in more)
+        if unknown := set(keys) - {"path", "ccdb-path"}:
+            raise SpecError(f"{part!r}: want path=... after the lifetime, got {', '.join(sorted(unknown))}")
         binding, colon, datum = head.rpartition(":")
         if life and life not in set(Lifetime):
             raise SpecError(f"{part!r}: want a lifetime of {', '.join(Lifetime)}, got {life!r}")
-        items.append((binding if colon else "", datum, Lifetime(life) if life else Lifetime.TIMEFRAME))
+        lifetime = Lifetime(life) if life else Lifetime.TIMEFRAME
+        items.append((binding if colon else "", datum, lifetime, keys.get("path") or keys.get("ccdb-path", "")))
     return items

@@ -1,7 +1,7 @@
 """From declarations to a topology: matched, ordered, options converted, or refused before anything runs."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from o2dask.errors import SpecError, WorkflowError
 from o2dask.specs import DataProcessorSpec, WorkflowSpec
@@ -9,10 +9,18 @@ from o2dask.workflow.matching import check_lifetimes, execution_order, match_rou
 from o2dask.workflow.names import did_you_mean, listed
 from o2dask.workflow.topology import Topology
 
+if TYPE_CHECKING:
+    from o2dask.conditions import ConditionFetcher
+
 __all__ = ["compile_workflow"]
 
 
-def compile_workflow(workflow: WorkflowSpec, options: Mapping[str, Mapping[str, Any]] | None = None) -> Topology:
+def compile_workflow(
+    workflow: WorkflowSpec,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    conditions: "ConditionFetcher | None" = None,
+) -> Topology:
     """Return the workflow checked, ordered and with its options settled.
 
     Parameters
@@ -21,6 +29,8 @@ def compile_workflow(workflow: WorkflowSpec, options: Mapping[str, Mapping[str, 
         Processors in any order; ``w1 | w2`` where the ends of one are in the other.
     options : mapping of processor to mapping of option to value, optional
         Text or numbers; every other option keeps its default.
+    conditions : ConditionFetcher, optional
+        Where inputs with ``lifetime=condition`` come from; workers fetch and keep them.
 
     Raises
     ------
@@ -34,11 +44,15 @@ def compile_workflow(workflow: WorkflowSpec, options: Mapping[str, Mapping[str, 
     if not processors:
         raise WorkflowError(f"workflow {name!r} has no processors; give it at least one")
     _check_names(name, processors)
-    check_lifetimes(name, processors)
+    check_lifetimes(name, processors, has_conditions=conditions is not None)
     routes = match_routes(name, processors)
     ordered = execution_order(name, processors, routes)
     return Topology(
-        name=name, processors=ordered, options=_settle(name, ordered, options or {}), routes=_sorted(ordered, routes)
+        name=name,
+        processors=ordered,
+        options=_settle(name, ordered, options or {}),
+        routes=_sorted(ordered, routes),
+        conditions=conditions,
     )
 
 

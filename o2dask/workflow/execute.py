@@ -7,6 +7,7 @@ import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from o2dask.columns import Columns
 from o2dask.context import DataAllocator, InputRecord, ProcessingContext, WorkerState
@@ -91,10 +92,15 @@ def _run_processor(
     state: WorkerState,
     result: TaskResult,
 ) -> Mapping[DataRef, Columns]:
-    record = {i.binding: _input(topology, spec, i, at_hand) for i in spec.inputs}
+    data = [i for i in spec.inputs if i.lifetime is not Lifetime.CONDITION]
+    record: dict[str, Any] = {i.binding: _input(topology, spec, i, at_hand) for i in data}
     absent = [v is None or v == {} for v in record.values()]
     if spec.policy is CompletionPolicy.ANY and record and all(absent):
         return {}
+    for wanted in spec.inputs:  # in the order declared
+        record[wanted.binding] = (
+            record.pop(wanted.binding) if wanted in data else _condition(topology, wanted, source, state)
+        )
     options = topology.options[spec.name]
     run = spec.algorithm
     if isinstance(run, type):
@@ -147,6 +153,18 @@ def _input(
     if wanted.lifetime is Lifetime.OPTIONAL or spec.policy is CompletionPolicy.ANY:
         return None
     raise ProcessorError(f"input {wanted} did not arrive; at hand are {', '.join(map(str, at_hand)) or 'none'}")
+
+
+def _condition(topology: Topology, wanted: InputSpec, source: TimeframeRef, state: WorkerState) -> Any:
+    if topology.conditions is None:  # a topology not made by compile_workflow
+        raise ProcessorError(f"input {wanted} is a condition, but the workflow was compiled without a store of them")
+    ref = DataRef(wanted.origin, wanted.description, int(wanted.subspec))
+    content = topology.conditions.fetch(ref, source.id, state, path=wanted.path)
+    if wanted.schema is not None:
+        difference = schema_difference(wanted.schema, content.schema) if isinstance(content, Columns) else "no columns"
+        if difference:
+            raise ShapeError(f"input {wanted}: the condition is {content!r:.100}: {difference}")
+    return content
 
 
 def _last_uses(topology: Topology, task: PhysicalTask) -> dict[DataRef, str]:

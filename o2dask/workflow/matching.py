@@ -36,6 +36,8 @@ def match_routes(workflow: str, processors: Sequence[DataProcessorSpec]) -> tupl
     routes = []
     for consumer in processors:
         for wanted in consumer.inputs:
+            if wanted.lifetime is Lifetime.CONDITION:
+                continue  # comes from the store of conditions
             found = [
                 (producer, output)
                 for producer, output in made.values()
@@ -49,12 +51,14 @@ def match_routes(workflow: str, processors: Sequence[DataProcessorSpec]) -> tupl
     return tuple(routes)
 
 
-def check_lifetimes(workflow: str, processors: Sequence[DataProcessorSpec]) -> None:
-    """Raise WorkflowError for a lifetime that no runner delivers yet."""
+def check_lifetimes(workflow: str, processors: Sequence[DataProcessorSpec], *, has_conditions: bool = False) -> None:
+    """Raise WorkflowError for a lifetime that no runner delivers yet, or a condition without a store of them."""
     for processor in processors:
         for kind, specs in (("input", processor.inputs), ("output", processor.outputs)):
             for spec in specs:
-                if spec.lifetime not in SUPPORTED:
+                if isinstance(spec, InputSpec) and spec.lifetime is Lifetime.CONDITION:
+                    _check_condition(workflow, processor, spec, has_conditions)
+                elif spec.lifetime not in SUPPORTED:
                     raise WorkflowError(
                         f"workflow {workflow!r}: {kind} {spec} of {processor.name!r} has lifetime {spec.lifetime}, "
                         f"which the runners do not deliver; use {' or '.join(SUPPORTED)}"
@@ -99,6 +103,17 @@ def schema_difference(wanted: Schema, got: Schema) -> str:
         if (column.dtype, column.shape, column.is_jagged) != (other.dtype, other.shape, other.is_jagged):
             return f"column {column.name!r}: want {_kind(column)}, got {_kind(other)}"
     return ""
+
+
+def _check_condition(workflow: str, processor: DataProcessorSpec, spec: InputSpec, has_conditions: bool) -> None:
+    what = f"workflow {workflow!r}: input {spec} of {processor.name!r} is a condition"
+    if spec.is_wildcard:
+        raise WorkflowError(f"{what} with a wildcard; name one object for each input")
+    if not has_conditions:
+        raise WorkflowError(
+            f"{what}, but there is no store of conditions; give one (--conditions FOLDER, snapshot.zip or URL; "
+            "compile_workflow(..., conditions=ConditionFetcher(open_store(...))))"
+        )
 
 
 def _kind(column: Column) -> str:

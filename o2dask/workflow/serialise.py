@@ -37,6 +37,7 @@ def topology_to_json(topology: Topology) -> str:
         "fingerprint": topology.fingerprint,
         "processors": [_processor_to_json(p, topology.options[p.name]) for p in topology.processors],
         "routes": [[r.producer, str(r.ref), r.consumer, r.binding] for r in topology.routes],
+        "conditions": None if topology.conditions is None else topology.conditions.to_json(),
     }
     return json.dumps(described, indent=1)
 
@@ -60,7 +61,12 @@ def topology_from_json(text: str) -> Topology:
     try:
         processors = tuple(_processor_from_json(p) for p in described["processors"])
         options = {p["name"]: {o["name"]: o["value"] for o in p["options"]} for p in described["processors"]}
-        return compile_workflow(WorkflowSpec(described["name"], processors), options)
+        conditions = None
+        if described.get("conditions"):
+            from o2dask.conditions import ConditionFetcher
+
+            conditions = ConditionFetcher.from_json(described["conditions"])
+        return compile_workflow(WorkflowSpec(described["name"], processors), options, conditions=conditions)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -78,6 +84,7 @@ def _processor_to_json(p: DataProcessorSpec, options: Mapping[str, Any]) -> dict
                 "subspec": i.subspec,
                 "lifetime": i.lifetime,
                 "schema": _schema_to_json(i.schema),
+                "path": i.path,
             }
             for i in p.inputs
         ],
@@ -114,6 +121,7 @@ def _processor_from_json(d: Mapping[str, Any]) -> DataProcessorSpec:
                 subspec=i["subspec"],
                 lifetime=Lifetime(i["lifetime"]),
                 schema=_schema_from_json(i["schema"]),
+                path=i.get("path", ""),
             )
             for i in d["inputs"]
         ),

@@ -8,13 +8,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from o2dask import __version__
 from o2dask.columns import Schema
 from o2dask.errors import ConfigError
 from o2dask.specs import DataProcessorSpec, DataRef, OutputSpec, WorkflowSpec
 from o2dask.workflow.names import algorithm_path, did_you_mean
+
+if TYPE_CHECKING:
+    from o2dask.conditions import ConditionFetcher
 
 __all__ = ["Route", "Topology"]
 
@@ -46,15 +49,19 @@ class Topology:
         For each processor every declared option, converted to its type.
     routes : tuple of Route
         Every datum to every input that takes it; a wildcard input has several, an absent optional input none.
+    conditions : ConditionFetcher, optional
+        Where inputs with ``lifetime=condition`` come from.
     fingerprint : str
-        24 hex digits of a hash over names, inputs, outputs, schemas, algorithms' names, options and the version of
-        o2dask. Runs of one fingerprint may share an output folder. It does not see the code of an algorithm.
+        24 hex digits of a hash over names, inputs, outputs, schemas, names of algorithms, options, conditions
+        and the version of o2dask. Runs of one fingerprint may share an output folder. It does not see the code of an
+        algorithm.
     """
 
     name: str
     processors: tuple[DataProcessorSpec, ...]
     options: Mapping[str, Mapping[str, Any]]
     routes: tuple[Route, ...]
+    conditions: "ConditionFetcher | None" = None
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +74,8 @@ class Topology:
         """
         import cloudpickle
 
-        return _unpickled, (cloudpickle.dumps((self.name, self.processors, self.options, self.routes)),)
+        parts = (self.name, self.processors, self.options, self.routes, self.conditions)
+        return _unpickled, (cloudpickle.dumps(parts),)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -133,12 +141,12 @@ class Topology:
 def _unpickled(data: bytes) -> Topology:
     import cloudpickle
 
-    name, processors, options, routes = cloudpickle.loads(data)
-    return Topology(name=name, processors=processors, options=options, routes=routes)
+    name, processors, options, routes, conditions = cloudpickle.loads(data)
+    return Topology(name=name, processors=processors, options=options, routes=routes, conditions=conditions)
 
 
 def _fingerprint(topology: Topology) -> str:
-    described = {
+    described: dict[str, Any] = {
         "o2dask": __version__,
         "name": topology.name,
         "processors": [
@@ -153,6 +161,8 @@ def _fingerprint(topology: Topology) -> str:
             for p in topology.processors
         ],
     }
+    if topology.conditions is not None:
+        described["conditions"] = topology.conditions.identity
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -50,7 +50,8 @@ def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
             lines.append(f"  {name}")
             for x in p.inputs:
                 makers = dict.fromkeys(r.producer for r in topology.routes_to(name, x.binding))
-                lines.append(f"    <- {x}  from {', '.join(makers) or 'nobody (optional)'}")
+                none = "the conditions" if x.lifetime == "condition" else "nobody (optional)"
+                lines.append(f"    <- {x}  from {', '.join(makers) or none}")
             for o in p.outputs:
                 lines.append(f"    -> {o}" + ("" if o.ref not in task.outputs else "  (leaves the task)"))
             chosen = topology.options[name]
