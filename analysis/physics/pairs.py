@@ -1,0 +1,157 @@
+"""Pairs and triples of table rows: ``pairs(collisions.tracks).first.pt()``.
+
+Knows tables and index arrays. Nothing but row numbers is kept; columns of the members are read through their tables
+when asked for.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from o2dask.analysis.indices import pick
+from o2dask.analysis.physics.combinations import Policy, combinations, cross_combinations, mixed_events
+from o2dask.analysis.physics.sources import flat, offsets_of
+from o2dask.analysis.table import Table
+from o2dask.errors import ConfigError, ShapeError
+
+__all__ = ["Combined", "mixed_pairs", "mixed_triples", "pairs", "triples"]
+
+
+class Combined:
+    """Combinations of rows: `first`, `second` (and `third`) are tables of equal length, one row per combination.
+
+    Attributes
+    ----------
+    indices : tuple of ndarray, (n,), int64
+        Rows of each member in the flat table that it comes from.
+    groups : tuple of ndarray, (n,), int64
+        The list (collision) that each member comes from.
+    """
+
+    def __init__(
+        self, tables: tuple[Table, ...], indices: tuple[np.ndarray, ...], groups: tuple[np.ndarray, ...]
+    ) -> None:
+        self.tables = tables
+        self.indices = indices
+        self.groups = groups
+
+    @cached_property
+    def members(self) -> tuple[Table, ...]:
+        """One table per member."""
+        return tuple(t[i] for t, i in zip(self.tables, self.indices, strict=True))
+
+    @property
+    def first(self) -> Table:
+        """The first members."""
+        return self.members[0]
+
+    @property
+    def second(self) -> Table:
+        """The second members."""
+        return self.members[1]
+
+    @property
+    def third(self) -> Table:
+        """The third members, of triples."""
+        if len(self.tables) < 3:
+            raise ConfigError("third: these are pairs; triples(...) have a third member")
+        return self.members[2]
+
+    def p4(self, *masses: float) -> Any:
+        """Return the sum of the members' four-momenta, a `vector` array, for one mass [GeV/c2] or one per member."""
+        if len(masses) not in (1, len(self.tables)):
+            raise ConfigError(f"p4: want one mass or {len(self.tables)}, got {len(masses)}")
+        each = masses * len(self.tables) if len(masses) == 1 else masses
+        total, *rest = (member.p4(m) for member, m in zip(self.members, each, strict=True))
+        for momentum in rest:
+            total = total + momentum
+        return total
+
+    def mass(self, *masses: float) -> np.ndarray:
+        """Return the invariant mass [GeV/c2] for one mass hypothesis [GeV/c2], or one per member; float64."""
+        from o2dask.analysis.physics.kinematics import invariant_mass
+
+        each = masses * len(self.tables) if len(masses) == 1 else masses
+        return invariant_mass([(m.px(), m.py(), m.pz()) for m in self.members], each)
+
+    def __getitem__(self, item: Any) -> "Combined":
+        """Return the combinations chosen by a mask, a slice or row numbers."""
+        rows = pick(slice(0, len(self)), item)
+        return Combined(self.tables, tuple(i[rows] for i in self.indices), tuple(g[rows] for g in self.groups))
+
+    def __len__(self) -> int:
+        return len(self.indices[0])
+
+    def __repr__(self) -> str:
+        kind = {2: "pairs", 3: "triples"}[len(self.tables)]
+        return f"<{len(self)} {kind} of {', '.join(dict.fromkeys(map(repr, self.tables)))}>"
+
+
+def pairs(
+    table: Table, other: Table | None = None, *, policy: Policy = "strictly_upper", window: int | None = None
+) -> Combined:
+    """Return the pairs of rows of a table, or of a row of each of two tables.
+
+    Of a nested table (``collisions.tracks``) only pairs within one list. Of two tables all pairs (O2's full policy),
+    list by list if they are nested.
+    """
+    if other is None:
+        return _within(table, 2, policy, window)
+    first, second, group = cross_combinations(offsets_of(table), offsets_of(other))
+    return Combined((flat(table), flat(other)), (first, second), (group, group))
+
+
+def triples(table: Table, *, policy: Policy = "strictly_upper", window: int | None = None) -> Combined:
+    """Return the triples of rows of a table; of a nested table only within one list."""
+    return _within(table, 3, policy, window)
+
+
+def _within(table: Table, k: int, policy: Policy, window: int | None) -> Combined:
+    offsets = offsets_of(table)
+    rows = combinations(offsets, k, policy, window)
+    group = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[rows[0]]
+    return Combined((flat(table),) * k, rows, (group,) * k)
+
+
+def mixed_pairs(table: Table, bins: np.ndarray, depth: int, other: Table | None = None) -> Combined:
+    """Return the pairs of rows of different events (O2's SameKindPair and Pair).
+
+    Parameters
+    ----------
+    table : Table
+        A list per event, ``collisions.tracks``.
+    bins : ndarray, (n_events,), int
+        Bin of each event, ``policy.bins(collisions)``; -1 leaves it out.
+    depth : int
+        Each event is mixed with the next `depth` events of its bin.
+    other : Table, optional
+        Where second members come from, a list per event; left out, `table`. With another table each event is mixed with
+        earlier ones as well, since then (a, b) and (b, a) are different pairs.
+    """
+    offsets = _event_offsets(table, bins)
+    others = offsets if other is None else _event_offsets(other, bins)
+    event_a, event_b = mixed_events(bins, depth, 2, "strictly_upper" if other is None else "full")
+    different = event_a != event_b
+    event_a, event_b = event_a[different], event_b[different]
+    first, second, pair = cross_combinations(offsets, others, event_a, event_b)
+    return Combined((flat(table), flat(other or table)), (first, second), (event_a[pair], event_b[pair]))
+
+
+def mixed_triples(table: Table, bins: np.ndarray, depth: int) -> Combined:
+    """Return the triples of rows of three different events (O2's SameKindTriple); see `mixed_pairs`."""
+    offsets = _event_offsets(table, bins)
+    events = mixed_events(bins, depth, 3)
+    first, second, pair = cross_combinations(offsets, offsets, events[0], events[1])
+    # A pair of rows is a group of one, so that the third event's rows are crossed with it.
+    ones = np.arange(len(first) + 1)
+    pair_row, third, again = cross_combinations(ones, offsets, ones[:-1], events[2][pair])
+    tables = (flat(table),) * 3
+    return Combined(tables, (first[pair_row], second[pair_row], third), tuple(e[pair[again]] for e in events))
+
+
+def _event_offsets(table: Table, bins: np.ndarray) -> np.ndarray:
+    offsets = offsets_of(table)
+    if len(offsets) - 1 != len(bins):
+        raise ShapeError(f"mixing: want one bin per list of {table!r}, got {len(bins)} bins")
+    return offsets
