@@ -239,9 +239,12 @@ def common_options(settings: BatchSettings) -> dict[str, Any]:
 def worker_config(n: int) -> dict[str, Any]:
     """Return the Dask configuration for `n` workers; to be set before they start and as long as they may restart."""
     threads = max(1, CPU_COUNT // n)
-    own = {"NUMBA_NUM_THREADS": threads, "MALLOC_ARENA_MAX": 2}
+    # A nanny writes what is set before the spawn into this process as well, for good: only malloc needs it so early,
+    # and numba, running here too, refuses to see its own number of threads change.
+    early, late = {"MALLOC_ARENA_MAX": 2}, {"NUMBA_NUM_THREADS": threads}
     return {
-        "distributed.nanny.pre-spawn-environ": dask.config.get("distributed.nanny.pre-spawn-environ", {}) | own,
+        "distributed.nanny.pre-spawn-environ": dask.config.get("distributed.nanny.pre-spawn-environ", {}) | early,
+        "distributed.nanny.environ": dask.config.get("distributed.nanny.environ", {}) | late,
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         "distributed.deploy.lost-worker-timeout": f"{STUCK_AFTER_S:.0f}s",
         "optimization.fuse.delayed": False,
