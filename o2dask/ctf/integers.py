@@ -13,7 +13,16 @@ from numba import njit
 
 from o2dask.ctf import bits, fold, fold_narrow
 from o2dask.ctf.errors import CtfError
-from o2dask.ctf.rans import Model, build_model, decode_symbols, encode_symbols, merged
+from o2dask.ctf.rans import (
+    Counts,
+    Model,
+    build_model,
+    count_symbols,
+    decode_symbols,
+    encode_symbols,
+    model_of_counts,
+    without_low_bits,
+)
 
 __all__ = ["CODECS", "decode_integers", "encode_integers"]
 
@@ -186,15 +195,15 @@ def _encode_unsigned(values: np.ndarray, largest: int, use_vectors: bool | None)
     n, width = len(values), max(largest.bit_length(), 1)
     if largest < 1 << 16:
         symbols = values.astype(np.uint8 if largest < 1 << 8 else np.uint16, copy=False)
-        model = build_model(symbols)
-        shift = _best_shift(model) if model is not None and len(model.symbols) > _WIDE_ALPHABET else 0
-        if model is None or model.bits > _ALIKE * width * n:
-            return _encode_bitpack(values, width)
+        counts = count_symbols(symbols)
+        shift = _best_shift(counts) if len(counts.symbols) > _WIDE_ALPHABET else 0
         if shift < 0:
             return _encode_fold(values, largest, use_vectors)
+        model = model_of_counts(without_low_bits(counts, shift) if shift else counts)
+        if model is None or model.bits + shift * n > _ALIKE * width * n:
+            return _encode_bitpack(values, width)
         if shift:
-            high = _high_bits(symbols, shift, largest)
-            return _encode_split(values, high, shift, merged(model, shift), use_vectors)
+            return _encode_split(values, _high_bits(symbols, shift, largest), shift, model, use_vectors)
         parameters, parts = encode_symbols(symbols, model, use_vectors)
         return "rans", {"symbols": symbols.dtype.name} | parameters, parts
     sample = values[:: max(1, n // (4 * _N_SAMPLE))].astype(np.uint64)
@@ -209,15 +218,14 @@ def _encode_unsigned(values: np.ndarray, largest: int, use_vectors: bool | None)
     return _encode_bitpack(values, width)
 
 
-def _best_shift(model: Model) -> int:
+def _best_shift(counts: Counts) -> int:
     """Return how many low bits of a wide alphabet to split off, -1 to fold instead."""
-    counts = model.counts[model.symbols].astype(np.int64)
-    best, bits = 0, model.bits
+    best, bits = 0, fold.split_cost(counts.symbols, counts.counts, 0)
     for shift in _SPLITS:
-        cost = fold.split_cost(model.symbols, counts, shift)
-        if cost < _ALIKE * bits:
+        cost = fold.split_cost(counts.symbols, counts.counts, shift)
+        if cost < bits:
             best, bits = shift, cost
-    return -1 if fold.fold_cost(model.symbols.astype(np.uint64), counts) < _MUCH_LESS * bits else best
+    return -1 if fold.fold_cost(counts.symbols.astype(np.uint64), counts.counts) < _MUCH_LESS * bits else best
 
 
 def _high_bits(values: np.ndarray, shift: int, largest: int) -> np.ndarray:
@@ -226,11 +234,9 @@ def _high_bits(values: np.ndarray, shift: int, largest: int) -> np.ndarray:
 
 
 def _encode_split(
-    values: np.ndarray, symbols: np.ndarray, shift: int, model: Model | None, use_vectors: bool | None
+    values: np.ndarray, symbols: np.ndarray, shift: int, model: Model, use_vectors: bool | None
 ) -> _Coded:
     """Return high bits coded by `model` and low bits stored: a byte each, or the nibbles of both halves in one."""
-    if model is None:
-        return _encode_bitpack(values, int(values.max()).bit_length())
     low = values.astype(np.uint8)
     if shift == 4:
         low &= 15

@@ -6,7 +6,7 @@ processor has it, the plain one elsewhere or on request; both write the same byt
 
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,28 @@ from o2dask.ctf.bits import words_for
 from o2dask.ctf.errors import CtfError
 from o2dask.ctf.rans_vector import decode_groups, encode_groups, has_vectors
 
-__all__ = ["Model", "build_model", "decode_symbols", "encode_symbols", "merged", "model_of_counts"]
+__all__ = [
+    "Counts",
+    "Model",
+    "build_model",
+    "count_symbols",
+    "decode_symbols",
+    "encode_symbols",
+    "model_of_counts",
+    "without_low_bits",
+]
 
 _N_STATES = 4 * plain.N_LANES
 _GROUP = plain.N_LANES
 _DICTIONARY_LEVEL = 6
+
+
+class Counts(NamedTuple):
+    """How often symbols occur: `symbols`, `counts` (n,) int64, ascending, and `dense` (n_alphabet,) uint32."""
+
+    symbols: np.ndarray
+    counts: np.ndarray
+    dense: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +58,41 @@ class Model:
 
 def build_model(symbols: np.ndarray) -> Model | None:
     """Return the model of symbols (n,) uint8 or uint16; None where one symbol is all there is."""
+    return model_of_counts(count_symbols(symbols))
+
+
+def count_symbols(symbols: np.ndarray) -> Counts:
+    """Return how often each symbol occurs."""
     tables = np.zeros((4, int(symbols.max(initial=0)) + 1), np.uint32)
     plain.histogram(symbols, tables)
-    return model_of_counts(tables)
+    return _counts(tables)
 
 
-def model_of_counts(tables: np.ndarray) -> Model | None:
-    """Return the model of histograms (4, n_alphabet) uint32, added up; None where one symbol is all there is."""
+def _counts(tables: np.ndarray) -> Counts:
     n_alphabet = tables.shape[1]
     found, counts, total = (np.empty(n_alphabet, t) for t in (np.int64, np.int64, np.uint32))
     n = rans_model.compact(tables, found, counts, total)
+    return Counts(found[:n], counts[:n], total)
+
+
+def without_low_bits(counts: Counts, shift: int) -> Counts:
+    """Return the counts of the same symbols without their `shift` low bits."""
+    n = len(counts.dense) - 1 >> shift
+    padded = np.zeros(n + 1 << shift, np.uint32)
+    padded[: len(counts.dense)] = counts.dense
+    tables = np.zeros((4, n + 1), np.uint32)
+    tables[0] = padded.reshape(-1, 1 << shift).sum(axis=1)
+    return _counts(tables)
+
+
+def model_of_counts(counts: Counts) -> Model | None:
+    """Return the best model for counted symbols; None where one symbol is all there is."""
+    n = len(counts.symbols)
     if n < 2:
         return None
     freqs, classes = np.empty(n, np.int64), np.zeros(plain.N_CLASSES, np.int64)
-    precision, bits = rans_model.choose_model(found[:n], counts[:n], freqs, classes)
-    return Model(found[:n], freqs, classes, total, precision, bits)
-
-
-def merged(model: Model, shift: int) -> Model | None:
-    """Return the model of the same symbols without their `shift` low bits."""
-    padded = np.zeros(-(-len(model.counts) >> shift << shift) + (1 << shift), np.uint32)
-    padded[: len(model.counts)] = model.counts
-    tables = np.zeros((4, len(padded) >> shift), np.uint32)
-    tables[0] = padded.reshape(-1, 1 << shift).sum(axis=1)
-    return model_of_counts(tables)
+    precision, bits = rans_model.choose_model(counts.symbols, counts.counts, freqs, classes)
+    return Model(counts.symbols, freqs, classes, counts.dense, precision, bits)
 
 
 def encode_symbols(

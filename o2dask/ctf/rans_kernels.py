@@ -127,49 +127,58 @@ def encode_plain(table, symbols, n, words, n_words, states, marks, n_marks, prec
     Returns words written (-1: no room) and how many entries of marks are used: groups that hold an escape, last first.
     """
     at = words.shape[0] - n_words
-    top = np.uint64(32 - precision)
-    for i in range(n - 1, -1, -1):
-        entry = table[symbols[i]]
-        freq = entry & np.uint64(0xFFFF)
-        start = (entry >> np.uint64(16)) & np.uint64(0xFFFF)
-        x = np.uint64(states[i % N_LANES])
-        if x >= freq << top:
-            if at == 0:
-                return -1, n_marks
-            at -= 1
-            words[at] = x & np.uint64(0xFFFF)
-            x >>= np.uint64(16)
-        states[i % N_LANES] = ((x // freq) << np.uint64(precision)) + x % freq + start
-        if start >= np.uint64(escape) and (n_marks == 0 or marks[n_marks - 1] != i // N_LANES):
-            marks[n_marks] = i // N_LANES
-            n_marks += 1
+    top, shift, mask = np.uint64(32 - precision), np.uint64(precision), np.uint64(0xFFFF)
+    escape = np.uint64(escape)
+    for group in range((n - 1) // N_LANES, -1, -1):
+        first = group * N_LANES
+        last = min(n - first, N_LANES)
+        if at < last:
+            return -1, n_marks
+        has_escape = False
+        for lane in range(last - 1, -1, -1):
+            entry = table[symbols[first + lane]]
+            freq, start = entry & mask, (entry >> np.uint64(16)) & mask
+            x = np.uint64(states[lane])
+            needs = np.uint64(x >= freq << top)
+            words[at - 1] = x & mask  # written where it is not needed too: a branch that is taken at random costs more
+            at -= np.int64(needs)
+            x >>= needs << np.uint64(4)
+            quotient = (x * (entry >> np.uint64(32))) >> np.uint64(32)
+            rest = x - quotient * freq
+            is_short = np.uint64(rest >= freq)
+            states[lane] = ((quotient + is_short) << shift) + rest - is_short * freq + start
+            has_escape |= start >= escape
+        marks[n_marks] = group
+        n_marks += np.int64(has_escape)
     return words.shape[0] - at, n_marks
 
 
 @njit(cache=True, nogil=True)
 def decode_plain(table, words, at, out, first, states, marks, n_marks, precision, escape):
-    """Decode symbols first, first + 1, ... to the end of out, from word `at` on.
+    """Decode symbols first, first + 1, ... to the end of out, from word `at` on; first is a multiple of 32.
 
     Returns words used in all (-1: the stream is too short) and how many entries of marks are used.
     """
-    slots = np.uint32((1 << precision) - 1)
-    for i in range(first, out.shape[0]):
-        x = states[i % N_LANES]
-        slot = x & slots
-        entry = table[slot]
-        out[i] = entry >> np.uint64(32)
-        new = (entry & np.uint64(0xFFFF)) * np.uint64(x >> np.uint32(precision)) + (
-            (entry >> np.uint64(16)) & np.uint64(0xFFFF)
-        )
-        if new < np.uint64(LOWER):
-            if at >= words.shape[0]:
-                return -1, n_marks
-            new = (new << np.uint64(16)) | np.uint64(words[at])
-            at += 1
-        states[i % N_LANES] = new
-        if slot >= np.uint32(escape) and (n_marks == 0 or marks[n_marks - 1] != i // N_LANES):
-            marks[n_marks] = i // N_LANES
-            n_marks += 1
+    slots, shift, mask = np.uint64((1 << precision) - 1), np.uint64(precision), np.uint64(0xFFFF)
+    escape = np.uint64(escape)
+    for group in range(first // N_LANES, (out.shape[0] + N_LANES - 1) // N_LANES):
+        begin = group * N_LANES
+        has_escape = False
+        for lane in range(min(out.shape[0] - begin, N_LANES)):
+            x = np.uint64(states[lane])
+            slot = x & slots
+            entry = table[slot]
+            out[begin + lane] = entry >> np.uint64(32)
+            x = (entry & mask) * (x >> shift) + ((entry >> np.uint64(16)) & mask)
+            if x < np.uint64(LOWER):
+                if at >= words.shape[0]:
+                    return -1, n_marks
+                x = (x << np.uint64(16)) | np.uint64(words[at])
+                at += 1
+            states[lane] = x
+            has_escape |= slot >= escape
+        marks[n_marks] = group
+        n_marks += np.int64(has_escape)
     return at, n_marks
 
 
