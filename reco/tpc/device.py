@@ -25,7 +25,9 @@ def fit_segments_on_device(segments: Segments, detector: Detector, chi2_drop: fl
         raise MissingExtraError("fitting on a GPU needs numba-cuda: pip install 'o2dask[gpu]'") from error
     hits, n = segments.hits, len(segments.par)
     on_device = cuda.to_device
-    inputs = [on_device(np.ascontiguousarray(a)) for a in (hits.first, hits.y, hits.z, hits.row, hits.sector)]
+    inputs = [
+        on_device(np.ascontiguousarray(a)) for a in (hits.first, hits.y, hits.z, hits.row, hits.sector, hits.width)
+    ]
     arrays = [on_device(part) if isinstance(part, np.ndarray) and part.ndim else part for part in detector]
     par = on_device(np.ascontiguousarray(segments.par))
     cov, chi2 = cuda.device_array((n, 15), np.float32), cuda.device_array(n, np.float32)

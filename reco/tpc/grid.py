@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from o2dask.errors import ConfigError, ShapeError
-from o2dask.reco.geometry.tpc import BZ_KG, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows
+from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows
+from o2dask.reco.geometry.tpc import gas as gas_constants
 from o2dask.reco.tpc.kernels_grid import count_rows, fill_rows, sort_cells
 from o2dask.reco.tpc.kernels_types import GAS_LOG, GAS_LOSS, GAS_MASS2, GAS_SCATTER, Detector, Grid
 from o2dask.reco.tpc.params import GasModel, TpcTrackingParams
@@ -48,7 +49,31 @@ def make_detector(params: TpcTrackingParams, field: "float | np.ndarray" = BZ_KG
     live = (0.5 * rows.n_pads * rows.pad_width - 0.5).astype(np.float32)
     is_absolute = np.float32(params.is_absolute)
     length = np.float32(DRIFT_LENGTH_CM)
-    return Detector(rows.x, half, live, rows.pad_height, errors, field, length, is_absolute, make_gas(params.gas))
+    return Detector(
+        rows.x,
+        half,
+        live,
+        rows.pad_height,
+        errors,
+        _widths(params),
+        np.float32(params.merged_width),
+        field,
+        length,
+        is_absolute,
+        make_gas(params.gas),
+    )
+
+
+def _widths(params: TpcTrackingParams) -> np.ndarray:
+    """Return the squared widths (152, 6) [cm2] expected of clusters."""
+    rows, model, constants = pad_rows(), params.widths, gas_constants()
+    out = np.empty((N_ROWS, 6), np.float32)
+    out[:, 0] = model.cloud_cm**2 + rows.pad_width**2 / 12
+    out[:, 1] = constants["diff_t_sqrt_cm"] ** 2
+    out[:, 3] = (model.shaper_bins**2 + 1 / 12) * CM_PER_TIME_BIN**2
+    out[:, 4] = constants["diff_l_sqrt_cm"] ** 2
+    out[:, 2] = out[:, 5] = rows.pad_height**2 / 12
+    return out
 
 
 def make_gas(gas: GasModel) -> np.ndarray:

@@ -8,8 +8,12 @@ __all__ = ["fit_tracks_kernel"]
 
 
 @cuda.jit
-def fit_tracks_kernel(first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, path):
+def fit_tracks_kernel(
+    first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, chi2_drop, par, cov, chi2, last, path
+):
     """Run `fit_track` on every track."""
     i = cuda.grid(1)
     if i < par.shape[0]:
-        fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, path)
+        fit_track(
+            i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, chi2_drop, par, cov, chi2, last, path
+        )

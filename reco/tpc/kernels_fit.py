@@ -7,7 +7,7 @@ from numba import prange
 
 from o2dask.reco.tpc.kernels_helix import propagate, rotate
 from o2dask.reco.tpc.kernels_jit import body, launcher
-from o2dask.reco.tpc.kernels_update import cluster_errors, update
+from o2dask.reco.tpc.kernels_update import cluster_errors, update, widened
 from o2dask.reco.tpc.kernels_walk import load_cov, reset_cov, store_cov
 
 __all__ = ["fit_track", "fit_tracks"]
@@ -17,11 +17,12 @@ _DEG = np.float32(math.pi / 180.0)
 
 
 @body
-def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, path):
+def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, chi2_drop, par, cov, chi2, last, path):
     """Fit track `i` from its outermost cluster to its innermost, starting from the state there.
 
     first : (n + 1,) int32, offsets of the tracks' clusters, innermost first.
     hit_y, hit_z : (m,) float32 [cm]; hit_row, hit_sector : (m,) uint8.
+    hit_width : (m, 2) float32, squared widths along y and z [cm2], 0: not known.
     path : (m,) float32, out: length of the track over the pad [cm], 0 for a cluster that is not used.
     par : (n, 6) float32, x y z snp tgl q2pt; in: near the outermost cluster, in the frame of its sector; out: at the
         innermost cluster used, in the frame of that cluster's sector.
@@ -53,6 +54,7 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, 
             break
         x = detector.row_x[row]
         vy, vz = cluster_errors(detector, row, z, snp, tgl)
+        vy, vz = widened(detector, row, z, snp, tgl, vy, vz, hit_width[k, 0], hit_width[k, 1])
         d, y, z, snp, tgl, q2pt, c = update(y, z, snp, tgl, q2pt, c, hit_y[k] - y, hit_z[k] - z, vy, vz, chi2_drop)
         if d <= chi2_drop:
             sum_chi2 += d
@@ -68,7 +70,9 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, 
 
 
 @launcher
-def fit_tracks(first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, path):
+def fit_tracks(first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, chi2_drop, par, cov, chi2, last, path):
     """Run `fit_track` on every track."""
     for i in prange(par.shape[0]):
-        fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, detector, chi2_drop, par, cov, chi2, last, path)
+        fit_track(
+            i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, chi2_drop, par, cov, chi2, last, path
+        )

@@ -31,6 +31,10 @@ class Detector(NamedTuple):
     """(152,) length of the pads along x [cm]."""
     errors: Any
     """(152, 6) cluster variances: y: constant, per cm of drift, per tan2(phi); z: the same, per (dz/dx)2 [cm2]."""
+    widths: Any
+    """(152, 6) squared widths expected of a cluster, in the same terms [cm2]."""
+    merged: Any
+    """Squared width over the expected one above which a cluster is taken for a merged one."""
     field: Any
     """(1,) Bz [kG], or (5,) coefficients of `kernels_helix.field_at`."""
     drift_length: Any

@@ -4,7 +4,7 @@ import numpy as np
 
 from o2dask.reco.tpc.kernels_jit import inlined
 
-__all__ = ["cluster_errors", "cluster_variances", "update"]
+__all__ = ["cluster_errors", "cluster_variances", "update", "widened"]
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _MIN_COS2 = np.float32(0.02)
@@ -31,6 +31,23 @@ def cluster_errors(detector, row, z, snp, tgl):
     depth = abs(z) if detector.is_absolute > _ZERO else abs(tgl) * detector.row_x[row]
     drift = max(detector.drift_length - depth, _ZERO)
     return cluster_variances(detector.errors, row, drift, snp, tgl)
+
+
+@inlined
+def widened(detector, row, z, snp, tgl, vy, vz, width_y, width_z):
+    """Return the variances [cm2] of a cluster whose squared widths [cm2] tell that it is two.
+
+    Two clusters merged at a distance d have a centre off by up to d/2 and a squared width larger by about (d/2)^2: what
+    the width has beyond its expectation is added to the variance, once it is clearly beyond (`detector.merged`).
+    """
+    depth = abs(z) if detector.is_absolute > _ZERO else abs(tgl) * detector.row_x[row]
+    drift = max(detector.drift_length - depth, _ZERO)
+    normal_y, normal_z = cluster_variances(detector.widths, row, drift, snp, tgl)
+    if width_y > detector.merged * normal_y:
+        vy += width_y - normal_y
+    if width_z > detector.merged * normal_z:
+        vz += width_z - normal_z
+    return vy, vz
 
 
 @inlined

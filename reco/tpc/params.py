@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from o2dask.errors import ConfigError
 from o2dask.reco.geometry.material import GAS
 
-__all__ = ["ErrorModel", "GasModel", "SeedRound", "TpcTrackingParams", "reference_params"]
+__all__ = ["ErrorModel", "GasModel", "SeedRound", "TpcTrackingParams", "WidthModel", "reference_params"]
 
 
 Terms = tuple[float, float, float]
@@ -40,6 +40,18 @@ class ErrorModel:
         (0.0047, 2.4e-5, 0.0140),
         (0.0045, 2.0e-5, 0.0200),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WidthModel:
+    """What a cluster's width is made of besides diffusion, inclination and binning.
+
+    cloud_cm : width of the charge behind the amplification [cm]; shaper_bins : of the electronics' pulse [time bin]
+    (fourth order, 160 ns peaking time). Both as in the simulation; real ones are to be calibrated.
+    """
+
+    cloud_cm: float = 0.08
+    shaper_bins: float = 0.45
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +116,9 @@ class TpcTrackingParams:
     max_snp : largest |sin phi| in a sector's frame; beyond, a track along the rows has poor y.
     min_clusters, min_density : a track's clusters, and clusters per row between its first and last.
     is_absolute : z is the true one (triggered data); otherwise it floats, as in continuous readout.
+    merged_width : squared width of a cluster over the expected one above which it is two merged ones, and its error
+        grows by the excess. Low: noise of the widths blurs good clusters (a width is known to a fifth); high: merged
+        clusters pull tracks aside.
     merge_max_gap, merge_max_overlap : rows between two pieces of one track, or in both.
     merge_chi2 : largest chi2 (5 parameters) of two pieces; low leaves clones, high makes fakes.
     merge_window : largest distance in z of the ends [cm].
@@ -114,12 +129,14 @@ class TpcTrackingParams:
     max_window: float = 3.0
     chi2_new: float = 16.0
     chi2_drop: float = 25.0
-    chi2_fit: float = 25.0
+    chi2_fit: float = 16.0
     max_misses: int = 10
     max_snp: float = 0.96
     min_clusters: int = 20
     min_density: float = 0.5
     is_absolute: bool = False
+    merged_width: float = 1.5
+    widths: WidthModel = field(default_factory=WidthModel)
     errors: ErrorModel = field(default_factory=ErrorModel)
     gas: GasModel = field(default_factory=GasModel)
     rounds: tuple[SeedRound, ...] = (
@@ -150,4 +167,4 @@ def reference_params() -> TpcTrackingParams:
     """
     y, z = (0.0048, 8e-5, 0.037), (0.010, 1e-4, 0.038)
     errors = ErrorModel(y=(y, y, y, y), z=(z, z, z, z), merging_y=1.0, merging_z=1.0)
-    return TpcTrackingParams(is_absolute=True, gas=GasModel(is_on=False), errors=errors)
+    return TpcTrackingParams(is_absolute=True, chi2_fit=25.0, gas=GasModel(is_on=False), errors=errors)

@@ -7,11 +7,20 @@ from o2dask.errors import DataError
 from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, DRIFT_LENGTH_CM, pad_rows, sector_alpha
 from o2dask.reco.tpc.kernels_dedx import dedx_tracks
 from o2dask.reco.tpc.params import TpcTrackingParams
-from o2dask.reco.tpc.schema import CLUSTERNATIVE, PAD_SCALE, SIDE_A, SIDE_C, TIME_SCALE, TRACKCLUSTERS, TRACKS
+from o2dask.reco.tpc.schema import (
+    CLUSTERNATIVE,
+    PAD_SCALE,
+    SIDE_A,
+    SIDE_C,
+    SIGMA_SCALE,
+    TIME_SCALE,
+    TRACKCLUSTERS,
+    TRACKS,
+)
 from o2dask.reco.tpc.timing import track_times
 from o2dask.reco.tpc.tracking import TrackResult, track_clusters
 
-__all__ = ["cluster_positions", "reconstruct"]
+__all__ = ["cluster_positions", "cluster_widths", "reconstruct"]
 
 _MAX_TIME = 1 << 24
 
@@ -32,6 +41,15 @@ def cluster_positions(clusters: Columns) -> tuple[np.ndarray, np.ndarray]:
     drift = clusters["time"] * (CM_PER_TIME_BIN / TIME_SCALE)
     z = (DRIFT_LENGTH_CM - drift).astype(np.float32)
     return np.where(is_a, y, -y), np.where(is_a, z, -z)
+
+
+def cluster_widths(clusters: Columns) -> np.ndarray:
+    """Return the squared widths (n, 2) float32 along y and z [cm2] of native clusters."""
+    pad = pad_rows().pad_width / np.float32(SIGMA_SCALE)
+    out = np.empty((clusters.n_rows, 2), np.float32)
+    np.square(clusters["sigma_pad"] * pad[clusters["pad_row"]], out=out[:, 0])
+    np.square(clusters["sigma_time"] * np.float32(CM_PER_TIME_BIN / SIGMA_SCALE), out=out[:, 1])
+    return out
 
 
 def reconstruct(
@@ -56,7 +74,7 @@ def reconstruct(
         raise DataError(f"clusters: want the columns of {CLUSTERNATIVE}, got {clusters.schema}")
     params = params or TpcTrackingParams()
     y, z = cluster_positions(clusters)
-    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, bz)
+    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, bz, cluster_widths(clusters))
     tracks = _tracks(clusters, found, z, params, bz)
     members = Columns(TRACKCLUSTERS, {"cluster": found.clusters.astype(np.int32)})
     return tracks, members, found.stages_s

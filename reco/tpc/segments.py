@@ -14,6 +14,7 @@ class Hits(NamedTuple):
     """Clusters of tracks, of one track contiguous and innermost first.
 
     first : (n + 1,) int32; cluster : (m,) int32, rows of the input; y, z : (m,) float32 [cm]; row, sector : (m,) uint8.
+    width : (m, 2) float32, squared widths along y and z [cm2], 0 where not known.
     """
 
     first: np.ndarray
@@ -22,6 +23,7 @@ class Hits(NamedTuple):
     z: np.ndarray
     row: np.ndarray
     sector: np.ndarray
+    width: np.ndarray
 
 
 class Segments(NamedTuple):
@@ -65,7 +67,9 @@ def fit_segments(segments: Segments, detector: Detector, chi2_drop: float) -> Fi
     chi2, last = np.empty(n, np.float32), np.empty((n, 3), np.int32)
     path = np.empty(len(hits.cluster), np.float32)
     drop = np.float32(chi2_drop)
-    fit_tracks(hits.first, hits.y, hits.z, hits.row, hits.sector, detector, drop, par, cov, chi2, last, path)
+    fit_tracks(
+        hits.first, hits.y, hits.z, hits.row, hits.sector, hits.width, detector, drop, par, cov, chi2, last, path
+    )
     inner = hits.first[:-1] + np.maximum(last[:, 1], 0)
     sector = hits.sector[inner] if n else np.zeros(0, np.uint8)
     return Fitted(par, cov, chi2, last[:, 0], sector, path)

@@ -118,7 +118,7 @@ def find_tracks(clusters: SortedClusters, detector: Detector, params: TpcTrackin
     hits = np.empty(m, i4), np.empty(m, f4), np.empty(m, f4), np.empty(m, u1), np.empty(m, u1)
     fill_tracks(pool, pool_start, out_start, clusters.grid, clusters.index, par, cov, first, hits)
     first[n] = m
-    return Segments(par, cov, Hits(first, *hits))
+    return Segments(par, cov, Hits(first, *hits, np.zeros((m, 2), f4)))
 
 
 def _offsets(count: np.ndarray) -> np.ndarray:
@@ -141,6 +141,7 @@ def track_clusters(
     z: np.ndarray,
     params: TpcTrackingParams | None = None,
     field: "float | np.ndarray" = BZ_KG,
+    widths: np.ndarray | None = None,
 ) -> TrackResult:
     """Return the tracks of clusters.
 
@@ -153,6 +154,8 @@ def track_clusters(
     params : TpcTrackingParams, optional
     field : float or (5,) array
         Bz [kG], or coefficients of `kernels_helix.field_at` such as `grid.O2_FIELD_5KG`.
+    widths : (n, 2) float32, optional
+        Squared widths of the clusters along y and z [cm2]: the fit gives merged clusters larger errors.
     """
     params = params or TpcTrackingParams()
     clock = Clock()
@@ -160,6 +163,8 @@ def track_clusters(
     clusters = sort_clusters(sector, row, y, z, detector)
     clock.lap("grid")
     segments = find_tracks(clusters, detector, params)
+    if widths is not None:
+        segments = segments._replace(hits=segments.hits._replace(width=widths[segments.hits.cluster]))
     clock.lap("finding")
     fitted = fit_segments(segments, detector, params.chi2_fit)
     clock.lap("fit")

@@ -35,8 +35,8 @@ capability = tuple(int(part) for part in sys.argv[1].split("."))
 dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
 f4, i4, u1 = types.float32, types.int32, types.uint8
 v = f4[::1]
-detector = types.NamedTuple((v, v, v, v, f4[:, ::1], v, f4, f4, v), Detector)
-signature = (i4[::1], v, v, u1[::1], u1[::1], detector, f4, f4[:, ::1], f4[:, ::1], v, i4[:, ::1], v)
+detector = types.NamedTuple((v, v, v, v, f4[:, ::1], f4[:, ::1], f4, v, f4, f4, v), Detector)
+signature = (i4[::1], v, v, u1[::1], u1[::1], f4[:, ::1], detector, f4, f4[:, ::1], f4[:, ::1], v, i4[:, ::1], v)
 ptx, _ = cuda.compile_ptx(fit_tracks_kernel.py_func, signature, cc=capability)
 print(ptx)
 """
@@ -100,7 +100,7 @@ from o2dask.reco.tpc.grid import make_detector
 from o2dask.reco.tpc.params import TpcTrackingParams
 from o2dask.reco.tpc.segments import Hits, Segments
 f4, u1 = np.float32, np.uint8
-hits = Hits(np.zeros(1, np.int32), *(np.zeros(0, t) for t in (np.int32, f4, f4, u1, u1)))
+hits = Hits(np.zeros(1, np.int32), *(np.zeros(0, t) for t in (np.int32, f4, f4, u1, u1)), np.zeros((0, 2), f4))
 fitted = fit_segments_on_device(
     Segments(np.zeros((0, 6), f4), np.zeros((0, 15), f4), hits), make_detector(TpcTrackingParams()), 25.0)
 print(len(fitted.par), len(fitted.path))

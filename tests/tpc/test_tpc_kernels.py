@@ -13,7 +13,7 @@ from o2dask.reco.tpc.kernels_dedx import crossed_rows, shell_sort, truncated_mea
 from o2dask.reco.tpc.kernels_grid import nearest
 from o2dask.reco.tpc.kernels_helix import B2C, gas_step, propagate, rotate, transport
 from o2dask.reco.tpc.kernels_merging import chi2_5
-from o2dask.reco.tpc.kernels_update import cluster_variances, update
+from o2dask.reco.tpc.kernels_update import cluster_variances, update, widened
 from o2dask.reco.tpc.params import GasModel, TpcTrackingParams
 from o2dask.reco.tpc.timing import z_at_beam_line
 
@@ -168,6 +168,19 @@ def test_a_cluster_beyond_the_cut_changes_nothing() -> None:
     chi2, *new, c_new = update(*state, c, F4(5), F4(0), F4(0.01), F4(0.01), F4(16))
     assert chi2 > 16
     assert (*new, c_new) == (*state, c)
+
+
+def test_only_clusters_clearly_too_wide_get_larger_errors() -> None:
+    detector = make_detector(TpcTrackingParams())
+    row, z, snp, tgl = 70, F4(0), F4(0.3), F4(0.5)
+    drift = detector.drift_length - abs(tgl) * detector.row_x[row]
+    normal_y, normal_z = cluster_variances(detector.widths, row, drift, snp, tgl)
+    vy, vz = F4(0.01), F4(0.02)
+    just_below = F4(0.99) * detector.merged
+    assert widened(detector, row, z, snp, tgl, vy, vz, just_below * normal_y, F4(0)) == (vy, vz)
+    wide_y, wide_z = widened(detector, row, z, snp, tgl, vy, vz, F4(3) * normal_y, F4(4) * normal_z)
+    assert wide_y == pytest.approx(vy + 2 * normal_y, rel=1e-5)
+    assert wide_z == pytest.approx(vz + 3 * normal_z, rel=1e-5)
 
 
 def test_gas_takes_energy_on_the_way_out_and_adds_noise_both_ways() -> None:
