@@ -18,6 +18,7 @@ from o2dask.reco.simulation.schema import MC_COLLISIONS, MC_PARTICLES
 from o2dask.reco.tpc import simulation_kernels as moving
 from o2dask.reco.tpc import simulation_response_kernels as answering
 from o2dask.reco.tpc.schema import CLUSTERLABEL, CLUSTERNATIVE, MC_TPCREFS, PAD_SCALE, TIME_SCALE
+from o2dask.reco.tpc.simulation_constants import geometry, response, transport
 from o2dask.reco.tpc.simulation_merging_kernels import (
     count_per_particle,
     gather,
@@ -26,7 +27,7 @@ from o2dask.reco.tpc.simulation_merging_kernels import (
     sort_rows,
     stable_order,
 )
-from o2dask.reco.tpc.simulation_params import TpcSimParams, geometry, response, transport
+from o2dask.reco.tpc.simulation_params import TpcSimParams
 
 __all__ = ["SimulatedTpc", "simulate_tpc", "true_crossings"]
 
@@ -150,8 +151,8 @@ def simulate_tpc(
 
     Notes
     -----
-    Peak memory is 130 MB of scratch, 48 bytes per transported particle, and 50 bytes per cluster before merging, of
-    which 23 are the result.
+    Peak memory is 130 MB of scratch, 70 bytes per transported particle, and 50 bytes per cluster before merging, of
+    which 23 are the result: 1.7 GB for a Pb-Pb timeframe at 50 kHz (143 collisions, 33 million crossings).
     """
     params = params or TpcSimParams()
     _check(collisions, particles, n_bcs)

@@ -101,7 +101,7 @@ def _sector_step(x, y, s, c, k, planes, at, inner_radius):
 @body
 def _locate(x, y, s, c, geo):
     """Return the sector (0-17) of a global point, the point and direction in its frame, and the interval of planes."""
-    sector = math.floor(math.atan2(y, x) / (math.pi / 9.0))
+    sector = np.int64(math.floor(math.atan2(y, x) / (math.pi / 9.0)))  # a float on a GPU
     sector = sector + 18 if sector < 0 else min(sector, 17)
     x, y = rotated(x, y, geo.sine[sector], geo.cosine[sector])
     c, s = rotated(c, s, geo.sine[sector], geo.cosine[sector])
@@ -205,7 +205,7 @@ def transport_particle(row, particle, geo, par, seed, hits, keys, owners, n_hits
     particle : tuple of 10 float
         px py pz [GeV/c], x y z [cm], time since the collision [ns], path to decay [cm], mass [GeV], charge [e].
     geo, par : Geometry, Transport
-        See simulation_params.
+        See simulation_constants.
     hits : (capacity, 6) float32
         y, z [cm], dy/dx, dz/dx in the row, ionisation relative to the minimum, time since the collision [ns].
     keys : (capacity,) uint64

@@ -8,11 +8,12 @@ variance. Scalar bodies only.
 import math
 
 from o2dask.reco.tpc.kernels_jit import body
-from o2dask.reco.tpc.simulation_params import LANDAU_MEAN_FIRST, LANDAU_MEAN_STEP
 from o2dask.reco.tpc.simulation_random_kernels import gamma_variate, quick_normal, uniform
 
 __all__ = [
     "ELECTRON_MASS",
+    "LANDAU_MEAN_FIRST",
+    "LANDAU_MEAN_STEP",
     "aleph",
     "bethe_bloch",
     "highland",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 ELECTRON_MASS = 0.51099895e-3
+LANDAU_MEAN_FIRST, LANDAU_MEAN_STEP = -0.45, 0.05
+"""Where the table of Landau's cuts begins, and its step."""
 _K = 0.307075e-3
 """4 pi N_A r_e^2 m_e c^2 [GeV cm2/mol]."""
 _LN2 = math.log(2.0)
@@ -83,7 +86,7 @@ def highland(p, beta, charge, x_over_x0, x_for_log):
 def landau_bounds(beta2, kappa, cuts):
     """Return Landau's variable at the mean loss, and where to cut its tail so that this is its mean.
 
-    `cuts`: simulation_params.Transport.landau_cuts.
+    `cuts`: simulation_constants.Transport.landau_cuts.
     """
     mean = -0.422784 - beta2 - math.log(kappa)
     at = (mean - LANDAU_MEAN_FIRST) / LANDAU_MEAN_STEP
@@ -114,7 +117,7 @@ def landau_number(state, highest, quantiles, tail):
 def straggled_loss(state, mean, xi, beta2, top, par):
     """Return the next state and a fluctuated loss [GeV] of the given mean; `top`: largest transfer to an electron.
 
-    `par`: simulation_params.Transport, for Landau's distribution.
+    `par`: simulation_constants.Transport, for Landau's distribution.
     """
     kappa = xi / top
     if kappa > 0.3:
@@ -148,7 +151,7 @@ def scattered(state, s, c, tgl, theta):
 def wall(state, p, mass, charge, x_over_x0, g_per_cm2, par):
     """Cross a wall: return the next state, the momentum after it [GeV/c, 0 if stopped] and the scattering width.
 
-    `par`: simulation_params.Transport, for the material and the Landau quantiles.
+    `par`: simulation_constants.Transport, for the material and the Landau quantiles.
     """
     energy = math.sqrt(p * p + mass * mass)
     bg, beta2 = p / mass, p * p / (energy * energy)

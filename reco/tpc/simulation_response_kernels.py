@@ -25,6 +25,7 @@ _MANY = 400.0
 """Mean number of primaries above which their sum is drawn from a normal distribution."""
 _S52, _LOW12 = np.uint64(52), np.uint64(0xFFF)
 _SQRT_HALF = math.sqrt(0.5)
+_ROOT_2PI_INVERSE = 1.0 / math.sqrt(2.0 * math.pi)
 _DIGIT_THRESHOLD = 2.0
 """Least charge of a digit [ADC] (zero suppression)."""
 
@@ -94,6 +95,21 @@ def _collect(hit, key, pad_row, roc, geo, par):
 
 
 @body
+def _within_row(pad, last_pad, sigma):
+    """Return where a cluster is measured, and the part of its charge that is: beyond the outermost pads is nothing.
+
+    What is left of the Gaussian has its mean further inward: the truncated normal distribution's.
+    """
+    inside = min(pad, last_pad - pad)
+    edge = (inside + 0.5) / sigma
+    if edge > 4.0:
+        return pad, 1.0
+    kept = max(0.5 * (1.0 + math.erf(edge * _SQRT_HALF)), 1e-6)
+    shift = max(sigma * _ROOT_2PI_INVERSE * math.exp(-0.5 * edge * edge) / kept, -inside)
+    return pad + shift if pad < 0.5 * last_pad else pad - shift, kept
+
+
+@body
 def _flags(peak_pad, last_pad, next_pad, next_time, pads, times):
     """Return the flags of a cluster: its place in the row, charge of its neighbours, extent by inclination."""
     flags = FLAG_EDGE if peak_pad < 2.0 or peak_pad >= last_pad - 1.0 else 0
@@ -118,26 +134,26 @@ def respond(hit, key, bucket, bc, t_collision, n_time_bins, geo, par):
     state, n, y, drift, tan_y, tan_z = _collect(hit, key, pad_row, roc, geo, par)
     if n <= 0.0:
         return LOST, 0, 0, 0, 0, 0, 0, 0
-    # Pads of the C side count the other way.
-    last_pad = geo.n_pads[pad_row] - 1.0
-    pad = min(max(0.5 * last_pad + (y if sector < 18 else -y) / width, 0.0), last_pad)
     time = (t_collision + np.float64(hit[5])) / par.ns_per_time_bin + drift / par.cm_per_time_bin
     time += np.float64(bc) / par.bc_per_time_bin
     if not 0.0 <= time < n_time_bins - 1.0 / 64:
         return OUTSIDE, 0, 0, 0, 0, 0, 0, 0
-    peak_pad, peak_time = math.floor(pad + 0.5), math.floor(time + 0.5)
-    if geo.alive[sector, pad_row, int(peak_pad)] == 0:
-        return DEAD, 0, 0, 0, 0, 0, 0, 0
     # Widths: cloud, diffusion, inclination; the binning adds 1/12 to what is measured.
     spread_y = par.pad_response**2 + par.diffusion_t**2 * drift + (height * tan_y) ** 2 / 12.0
     spread_z = par.diffusion_l**2 * drift + (height * tan_z) ** 2 / 12.0
     sigma_pad = math.sqrt(spread_y) / width
     sigma_time = math.sqrt(par.shaper_width**2 + spread_z / par.cm_per_time_bin**2)
+    # Pads of the C side count the other way.
+    last_pad = geo.n_pads[pad_row] - 1.0
+    pad, kept = _within_row(0.5 * last_pad + (y if sector < 18 else -y) / width, last_pad, sigma_pad)
+    peak_pad, peak_time = math.floor(pad + 0.5), math.floor(time + 0.5)
+    if geo.alive[sector, pad_row, int(peak_pad)] == 0:
+        return DEAD, 0, 0, 0, 0, 0, 0, 0
     share_pad, next_pad = _shares(pad - peak_pad, sigma_pad)
     share_time, next_time = _shares(time - peak_time, sigma_time)
     # The charge: every electron is amplified by itself.
     state, gain = gamma_variate(state, n / par.gain_variance)
-    q_tot = gain * par.gain_variance * par.adc_per_electron
+    q_tot = gain * par.gain_variance * par.adc_per_electron * kept
     state, noise_a = quick_normal(state)
     state, noise_b = quick_normal(state)
     state, noise_c = quick_normal(state)

@@ -12,7 +12,8 @@ from o2dask.reco.geometry.material import GAS, LAYERS, SOLID, layer_arrays
 from o2dask.reco.tpc import simulation_matter_kernels as matter
 from o2dask.reco.tpc import simulation_random_kernels as random
 from o2dask.reco.tpc.simulation import simulate_tpc
-from o2dask.reco.tpc.simulation_params import TpcSimParams, transport
+from o2dask.reco.tpc.simulation_constants import transport
+from o2dask.reco.tpc.simulation_params import TpcSimParams
 
 PION = 0.13957039
 

@@ -5,13 +5,17 @@ import math
 import numpy as np
 import pytest
 from gun import N_BCS, shoot
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numba import njit
+from scipy import stats
 
 from o2dask.reco.geometry.tpc import CM_PER_TIME_BIN, pad_rows
 from o2dask.reco.tpc import simulation_response_kernels as answering
 from o2dask.reco.tpc.schema import FLAG_EDGE
 from o2dask.reco.tpc.simulation import simulate_tpc, true_crossings
-from o2dask.reco.tpc.simulation_params import TpcSimParams, geometry, response
+from o2dask.reco.tpc.simulation_constants import geometry, response
+from o2dask.reco.tpc.simulation_params import TpcSimParams
 from o2dask.reco.tpc.simulation_random_kernels import hashed
 
 ROWS = pad_rows()
@@ -125,7 +129,8 @@ def test_charge_per_length_follows_bethe_and_bloch():
         params = TpcSimParams(material_scale=0.0, noise_rate=0.0, attachment_per_us=0.0)
         c, t = joined(simulate_tpc(collisions, particles, params, 4, n_bcs=N_BCS), particles, collisions, params)
         path = ROWS.pad_height[c["pad_row"]] * np.sqrt(1 + t["tan_y"] ** 2 + t["tan_z"] ** 2)
-        means.append((c["q_tot"].sum() / path.sum(), t["ionisation"].mean()))
+        whole = c["flags"] & FLAG_EDGE == 0
+        means.append((c["q_tot"][whole].sum() / path[whole].sum(), t["ionisation"][whole].mean()))
     (pion, i_pion), (slow, i_slow), (mip, i_mip) = means
     assert i_mip == pytest.approx(1.0, abs=0.01)
     assert mip == pytest.approx(14.0 * 2.6388 * 3.06, rel=0.03)
@@ -200,13 +205,27 @@ def test_compiled_response_equals_plain_python(monkeypatch):
         np.testing.assert_allclose(answering.respond(*args), answering.respond.py_func(*args), rtol=0, atol=1)
 
 
+@given(st.floats(-0.5, 3), st.floats(0.3, 1.0))
+@settings(max_examples=60, deadline=None)
+def test_a_cluster_at_the_edge_moves_by_what_its_lost_charge_weighed(pad, sigma):
+    got, kept = answering._within_row(pad, 65.0, sigma)
+    pads = np.arange(-8, 12)
+    charge = np.diff(stats.norm.cdf(np.append(pads, 12) - 0.5, pad, sigma))
+    seen = pads >= 0
+    shift = np.average(pads[seen], weights=charge[seen]) - np.average(pads, weights=charge)
+    assert kept == pytest.approx(charge[seen].sum(), abs=0.02)
+    assert got == pytest.approx(max(pad + shift, 0), abs=0.12)  # the pads' width
+    other, _ = answering._within_row(65.0 - pad, 65.0, sigma)
+    assert other == pytest.approx(65.0 - got)
+
+
 @pytest.mark.parametrize("edge", [-1, 1])
 def test_clusters_at_the_edge_of_a_row_stay_in_it_and_say_so(edge):
     par, geo = response(TpcSimParams()), geometry()
     row = 40
     half = geo.half_width[row]
     for i in range(100):
-        hit = np.array([edge * (half - 0.05), 20.0, 0.0, 0.1, 2.0, 3.0], np.float32)
+        hit = np.array([edge * (half - 0.05), 20.0, 0.0, 0.1, 3.0, 3.0], np.float32)
         fate, _, pad, _, _, _, _, flags = answering.respond(hit, np.uint64(i), row, 0, 0.0, 10_000.0, geo, par)
         assert fate == answering.DONE and flags & FLAG_EDGE
         assert 0 <= pad <= 64 * (ROWS.n_pads[row] - 1)
