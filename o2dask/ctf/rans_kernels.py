@@ -128,28 +128,27 @@ def encode_plain(table, symbols, n, words, n_words, states, marks, n_marks, prec
     """
     at = words.shape[0] - n_words
     top, shift, mask = np.uint64(32 - precision), np.uint64(precision), np.uint64(0xFFFF)
-    escape = np.uint64(escape)
     for group in range((n - 1) // N_LANES, -1, -1):
-        first = group * N_LANES
-        last = min(n - first, N_LANES)
-        if at < last:
+        part = symbols[group * N_LANES : min(n, (group + 1) * N_LANES)]
+        if at < part.shape[0]:
             return -1, n_marks
-        has_escape = False
-        for lane in range(last - 1, -1, -1):
-            entry = table[symbols[first + lane]]
+        last_start = np.uint64(0)
+        for i in range(part.shape[0]):
+            lane = np.uint64(part.shape[0] - 1 - i)
+            entry = table[part[lane]]
             freq, start = entry & mask, (entry >> np.uint64(16)) & mask
             x = np.uint64(states[lane])
             needs = np.uint64(x >= freq << top)
-            words[at - 1] = x & mask  # written where it is not needed too: a branch that is taken at random costs more
+            words[np.uint64(at - 1)] = x & mask  # written if not needed too: a branch that is random costs more
             at -= np.int64(needs)
             x >>= needs << np.uint64(4)
             quotient = (x * (entry >> np.uint64(32))) >> np.uint64(32)
             rest = x - quotient * freq
             is_short = np.uint64(rest >= freq)
             states[lane] = ((quotient + is_short) << shift) + rest - is_short * freq + start
-            has_escape |= start >= escape
+            last_start = max(last_start, start)
         marks[n_marks] = group
-        n_marks += np.int64(has_escape)
+        n_marks += np.int64(last_start >= np.uint64(escape))
     return words.shape[0] - at, n_marks
 
 
@@ -160,25 +159,27 @@ def decode_plain(table, words, at, out, first, states, marks, n_marks, precision
     Returns words used in all (-1: the stream is too short) and how many entries of marks are used.
     """
     slots, shift, mask = np.uint64((1 << precision) - 1), np.uint64(precision), np.uint64(0xFFFF)
-    escape = np.uint64(escape)
+    n_words = words.shape[0]
+    if n_words == 0:
+        return -1, n_marks
     for group in range(first // N_LANES, (out.shape[0] + N_LANES - 1) // N_LANES):
-        begin = group * N_LANES
-        has_escape = False
-        for lane in range(min(out.shape[0] - begin, N_LANES)):
+        part = out[group * N_LANES : min(out.shape[0], (group + 1) * N_LANES)]
+        last_slot = np.uint64(0)
+        for lane in range(part.shape[0]):
             x = np.uint64(states[lane])
             slot = x & slots
             entry = table[slot]
-            out[begin + lane] = entry >> np.uint64(32)
+            part[lane] = entry >> np.uint64(32)
             x = (entry & mask) * (x >> shift) + ((entry >> np.uint64(16)) & mask)
-            if x < np.uint64(LOWER):
-                if at >= words.shape[0]:
-                    return -1, n_marks
-                x = (x << np.uint64(16)) | np.uint64(words[at])
-                at += 1
-            states[lane] = x
-            has_escape |= slot >= escape
+            needs = np.uint64(x < np.uint64(LOWER))  # no branch, as above: the word at hand is taken or not
+            word = np.uint64(words[np.uint64(min(at, n_words - 1))])
+            states[lane] = (x << (needs << np.uint64(4))) | (word & (np.uint64(0) - needs))
+            at += np.int64(needs)
+            last_slot = max(last_slot, slot)
+        if at > n_words:
+            return -1, n_marks
         marks[n_marks] = group
-        n_marks += np.int64(has_escape)
+        n_marks += np.int64(last_slot >= np.uint64(escape))
     return at, n_marks
 
 
