@@ -46,7 +46,7 @@ def simulated_clusters(collisions: int) -> tuple[np.ndarray, ...]:
     truth = build_timeframe(params, 0)
     n_bcs = params.n_orbits * BCS_PER_ORBIT
     clusters = simulate_tpc(truth["MC/COLLISIONS"], truth["MC/PARTICLES"], n_bcs=n_bcs).payloads["TPC/CLUSTERNATIVE"]
-    return clusters["sector"], clusters["pad_row"], *cluster_positions(clusters)
+    return clusters["sector"], clusters["pad_row"], *cluster_positions(clusters)[:2]
 
 
 def dump(folder: Path, name: str, found: Any) -> None:

@@ -5,26 +5,34 @@ from numba import prange
 
 from o2dask.reco.tpc.kernels_jit import body, launcher
 
-__all__ = ["crossed_rows", "dedx_tracks", "shell_sort", "truncated_mean"]
+__all__ = ["crossed_rows", "dedx_tracks", "select_lowest", "truncated_mean"]
 
 _ZERO = np.float32(0.0)
 
 
 @body
-def shell_sort(a, n):
-    """Sort the first n of a; n is at most a few hundred."""
-    gap = 1
-    while gap < n // 3:
-        gap = 3 * gap + 1
-    while gap > 0:
-        for i in range(gap, n):
-            value = a[i]
-            j = i
-            while j >= gap and a[j - gap] > value:
-                a[j] = a[j - gap]
-                j -= gap
-            a[j] = value
-        gap //= 3
+def select_lowest(a, begin, n, n_low):
+    """Order a[begin:begin + n] so that its n_low smallest come first (Hoare's selection, median of three)."""
+    lo, hi, target = begin, begin + n - 1, begin + n_low - 1
+    while lo < hi:
+        first, middle, last = a[lo], a[(lo + hi) // 2], a[hi]
+        pivot = max(min(first, middle), min(max(first, middle), last))
+        i, j = lo, hi
+        while i <= j:
+            while a[i] < pivot:
+                i += 1
+            while a[j] > pivot:
+                j -= 1
+            if i <= j:
+                a[i], a[j] = a[j], a[i]
+                i += 1
+                j -= 1
+        if target <= j:
+            hi = j
+        elif target >= i:
+            lo = i
+        else:
+            return
 
 
 @body
@@ -35,10 +43,12 @@ def truncated_mean(charge, path, begin, end, fraction, work):
         if path[k] > _ZERO:
             work[begin + n] = np.float32(charge[k]) / path[k]
             n += 1
-    shell_sort(work[begin:end], n)
+    if n == 0:
+        return _ZERO
     n_low = max(int(np.float32(n) * fraction), 1)
+    select_lowest(work, begin, n, n_low)
     total = _ZERO
-    for k in range(begin, begin + min(n_low, n)):
+    for k in range(begin, begin + n_low):
         total += work[k]
     return total / np.float32(n_low)
 

@@ -4,8 +4,9 @@ import numpy as np
 
 from o2dask.columns import Columns
 from o2dask.errors import DataError
-from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, DRIFT_LENGTH_CM, pad_rows, sector_alpha
+from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows, sector_alpha
 from o2dask.reco.tpc.kernels_dedx import dedx_tracks
+from o2dask.reco.tpc.kernels_positions import locate_all
 from o2dask.reco.tpc.params import TpcTrackingParams
 from o2dask.reco.tpc.schema import (
     CLUSTERNATIVE,
@@ -20,36 +21,25 @@ from o2dask.reco.tpc.schema import (
 from o2dask.reco.tpc.timing import track_times
 from o2dask.reco.tpc.tracking import TrackResult, track_clusters
 
-__all__ = ["cluster_positions", "cluster_widths", "reconstruct"]
-
-_MAX_TIME = 1 << 24
+__all__ = ["cluster_positions", "reconstruct"]
 
 
-def cluster_positions(clusters: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Return y and z [cm] (n,) float32 of native clusters in their sectors' frames.
+def cluster_positions(clusters: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return y and z [cm] (n,) of native clusters in their sectors' frames, and squared widths (n, 2) [cm2]; float32.
 
     z is that of a collision at the start of the timeframe: it goes far below 0 on the A side (above on the C side) for
     later collisions. Pads of the C side count against y.
     """
-    rows = pad_rows()
-    pad_row, is_a = clusters["pad_row"], clusters["sector"] < 18
-    if clusters.n_rows and (int(pad_row.max()) > 151 or int(clusters["sector"].max()) > 35):
+    n, rows, f4 = clusters.n_rows, pad_rows(), np.float32
+    if n and (int(clusters["pad_row"].max()) >= N_ROWS or int(clusters["sector"].max()) >= N_SECTORS):
         raise DataError("TPC clusters: want sectors below 36 and pad rows below 152; is the CTF damaged?")
-    pad = clusters["pad"] * np.float32(1.0 / PAD_SCALE)
-    middle = (0.5 * (rows.n_pads - 1)).astype(np.float32)
-    y = (pad - middle[pad_row]) * rows.pad_width[pad_row]
-    drift = clusters["time"] * (CM_PER_TIME_BIN / TIME_SCALE)
-    z = (DRIFT_LENGTH_CM - drift).astype(np.float32)
-    return np.where(is_a, y, -y), np.where(is_a, z, -z)
-
-
-def cluster_widths(clusters: Columns) -> np.ndarray:
-    """Return the squared widths (n, 2) float32 along y and z [cm2] of native clusters."""
-    pad = pad_rows().pad_width / np.float32(SIGMA_SCALE)
-    out = np.empty((clusters.n_rows, 2), np.float32)
-    np.square(clusters["sigma_pad"] * pad[clusters["pad_row"]], out=out[:, 0])
-    np.square(clusters["sigma_time"] * np.float32(CM_PER_TIME_BIN / SIGMA_SCALE), out=out[:, 1])
-    return out
+    origin = -0.5 * (rows.n_pads - 1) * rows.pad_width
+    pads = np.stack([rows.pad_width / PAD_SCALE, origin, rows.pad_width / SIGMA_SCALE], axis=1).astype(f4)
+    times = np.array([CM_PER_TIME_BIN / TIME_SCALE, DRIFT_LENGTH_CM, CM_PER_TIME_BIN / SIGMA_SCALE])
+    y, z, widths = np.empty(n, f4), np.empty(n, f4), np.empty((n, 2), f4)
+    packed = (clusters[c] for c in ("sector", "pad_row", "time", "pad", "sigma_pad", "sigma_time"))
+    locate_all(*packed, pads, times, y, z, widths)
+    return y, z, widths
 
 
 def reconstruct(
@@ -73,19 +63,18 @@ def reconstruct(
     if clusters.schema.names != CLUSTERNATIVE.names:
         raise DataError(f"clusters: want the columns of {CLUSTERNATIVE}, got {clusters.schema}")
     params = params or TpcTrackingParams()
-    y, z = cluster_positions(clusters)
-    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, bz, cluster_widths(clusters))
-    tracks = _tracks(clusters, found, z, params, bz)
+    y, z, widths = cluster_positions(clusters)
+    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, bz, widths)
+    tracks = _tracks(clusters, found, params, bz)
     members = Columns(TRACKCLUSTERS, {"cluster": found.clusters.astype(np.int32)})
     return tracks, members, found.stages_s
 
 
-def _tracks(clusters: Columns, found: TrackResult, z: np.ndarray, params: TpcTrackingParams, bz: float) -> Columns:
+def _tracks(clusters: Columns, found: TrackResult, params: TpcTrackingParams, bz: float) -> Columns:
     par, first, f4 = found.par, found.first, np.float32
     n = len(par)
-    sector, row = clusters["sector"][found.clusters], clusters["pad_row"][found.clusters]
     side = np.where(found.sector < 18, 1.0, -1.0).astype(f4)
-    depth = np.where(sector < 18, z[found.clusters], -z[found.clusters])
+    depth = np.where(found.hit_sector < 18, found.hit_z, -found.hit_z)
     times = track_times(par, side, found.shift, first, depth, bz)
     is_crossing = np.isfinite(found.shift)
     # z of crossing tracks is true already; time0 is rounded to float32 only once the rest has its z
@@ -93,7 +82,7 @@ def _tracks(clusters: Columns, found: TrackResult, z: np.ndarray, params: TpcTra
     dedx, crossed = np.zeros((n, 2), f4), np.zeros(n, np.int32)
     charges = clusters["q_tot"][found.clusters], clusters["q_max"][found.clusters]
     fraction = f4(params.dedx_fraction)
-    dedx_tracks(first, row, *charges, found.path, fraction, np.empty(len(row), f4), dedx, crossed)
+    dedx_tracks(first, found.hit_row, *charges, found.path, fraction, np.empty(len(depth), f4), dedx, crossed)
     own = np.where(found.sector < 18, SIDE_A, SIDE_C)
     return Columns(
         TRACKS,
@@ -107,7 +96,7 @@ def _tracks(clusters: Columns, found: TrackResult, z: np.ndarray, params: TpcTra
             "q2pt": par[:, 5].copy(),
             "cov": found.cov,
             "chi2": found.chi2,
-            "x_out": pad_rows().x[row[first[1:] - 1]] if n else np.zeros(0, f4),
+            "x_out": pad_rows().x[found.hit_row[first[1:] - 1]] if n else np.zeros(0, f4),
             "time0": times.time0,
             "time_fwd": times.fwd,
             "time_bwd": times.bwd,

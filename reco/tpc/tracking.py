@@ -24,6 +24,7 @@ class TrackResult(NamedTuple):
     cov : (n, 15) float32. chi2 : (n,) float32.
     first : (n + 1,) int32; clusters : (m,) int32, rows of the input, innermost first, of one track contiguous.
     path : (m,) float32, length of the track over each cluster's pad [cm].
+    hit_row, hit_sector : (m,) uint8; hit_z : (m,) float32 [cm], the input's, but true for tracks with a shift.
     shift : (n,) float32 [cm]
         Of a track across the central electrode, whose z is the true one: what was added to z on the A side and taken
         from it on the C side. NaN of others.
@@ -37,6 +38,9 @@ class TrackResult(NamedTuple):
     first: np.ndarray
     clusters: np.ndarray
     path: np.ndarray
+    hit_row: np.ndarray
+    hit_sector: np.ndarray
+    hit_z: np.ndarray
     shift: np.ndarray
     stages_s: dict[str, float]
 
@@ -185,5 +189,6 @@ def _result(tracks: Joined, params: TpcTrackingParams, stages: dict[str, float])
     first = np.zeros(int(keep.sum()) + 1, np.int32)
     np.cumsum(fitted.n_used[keep], out=first[1:])
     par, cov, chi2, _, sector, path = fitted
-    clusters = segments.hits.cluster[used]
-    return TrackResult(par[keep], cov[keep], chi2[keep], sector[keep], first, clusters, path[used], shift[keep], stages)
+    hits = segments.hits
+    members = (hits.cluster[used], path[used], hits.row[used], hits.sector[used], hits.z[used])
+    return TrackResult(par[keep], cov[keep], chi2[keep], sector[keep], first, *members, shift[keep], stages)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from o2dask.reco.geometry.tpc import BZ_KG
 from o2dask.reco.tpc.grid import O2_FIELD_5KG, make_detector, make_gas, sort_clusters
-from o2dask.reco.tpc.kernels_dedx import crossed_rows, shell_sort, truncated_mean
+from o2dask.reco.tpc.kernels_dedx import crossed_rows, select_lowest, truncated_mean
 from o2dask.reco.tpc.kernels_grid import nearest
 from o2dask.reco.tpc.kernels_helix import B2C, gas_step, propagate, rotate, transport
 from o2dask.reco.tpc.kernels_merging import chi2_5
@@ -257,10 +257,17 @@ def test_the_truncated_mean_is_that_of_the_lowest_part() -> None:
     value = truncated_mean(charge, path, 0, 150, F4(0.6), work)
     per_cm = np.sort(charge[path > 0] / path[path > 0])
     assert value == pytest.approx(per_cm[: int(0.6 * len(per_cm))].mean(), rel=1e-5)
-    numbers = rng.normal(size=77).astype(F4)
-    expected = np.sort(numbers)
-    shell_sort(numbers, 77)
-    np.testing.assert_array_equal(numbers, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=60), st.data())
+def test_the_lowest_come_first_ties_included(values, data) -> None:
+    n_low = data.draw(st.integers(1, len(values)))
+    numbers = np.array([-1, *values, -1], F4)
+    select_lowest(numbers, 1, len(values), n_low)
+    assert sorted(numbers[1 : 1 + n_low]) == sorted(values)[:n_low]
+    assert sorted(numbers[1:-1]) == sorted(values)
+    assert numbers[0] == numbers[-1] == -1, "only the given range is touched"
 
 
 def test_crossed_rows_count_those_within_two_rows_of_a_cluster() -> None:

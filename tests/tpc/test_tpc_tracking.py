@@ -216,13 +216,28 @@ def native(shots: Shots, collision_bin: float) -> Columns:
 
 def test_native_positions_are_the_guns(shots: Shots) -> None:
     clusters = native(shots, 0.0)
-    y, z = cluster_positions(clusters)
+    y, z, widths = cluster_positions(clusters)
+    assert (widths == 0).all()
     assert len(y) > 0.93 * len(shots.y)  # the rest hits the gaps between sectors
     for sector in (3, 22):
         mine = clusters["sector"] == sector
         theirs = shots.sector == sector
         distance = np.abs(y[mine][:, None] - shots.y[theirs]) + np.abs(z[mine][:, None] - shots.z[theirs])
         assert distance.min(1).max() < 0.02  # half a packed pad and time bin
+
+
+def test_positions_and_widths_of_native_clusters_by_hand() -> None:
+    given = CLUSTERNATIVE.empty(2)
+    given["sector"][:], given["pad_row"][:] = [0, 20], [0, 151]
+    given["pad"][:], given["time"][:] = [64 * 40, 64 * 40], [64 * 100 + 32, 64 * 9000]
+    given["sigma_pad"][:], given["sigma_time"][:] = 32, 48
+    rows = pad_rows()
+    y, z, widths = cluster_positions(given)
+    assert y[0] == pytest.approx((40 - (rows.n_pads[0] - 1) / 2) * rows.pad_width[0])
+    assert y[1] == pytest.approx(-(40 - (rows.n_pads[151] - 1) / 2) * rows.pad_width[151])
+    assert z == pytest.approx([250 - 100.5 * CM_PER_TIME_BIN, -(250 - 9000 * CM_PER_TIME_BIN)], rel=1e-6)
+    assert widths[:, 0] == pytest.approx(rows.pad_width[[0, 151]] ** 2)
+    assert widths[:, 1] == pytest.approx([(1.5 * CM_PER_TIME_BIN) ** 2] * 2)
 
 
 def test_a_track_knows_its_time_from_pointing_to_the_beam_line(shots: Shots) -> None:
