@@ -23,6 +23,7 @@ OWN = {
     "aod": "o2dask.cli.aod:app",
     "ctf": "o2dask.cli.ctf:app",
     "workflow": "o2dask.cli.workflow:app",
+    "conditions": "o2dask.cli.conditions:app",
 }
 ORDER = ("demo", "simulate", "reco", "aod", "ctf", "workflow")
 
