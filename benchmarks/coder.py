@@ -3,7 +3,7 @@
     python benchmarks/coder.py [--json FILE] [--small] [--plain]
 
 A stream is encoded as the container does it, in blocks of one or two million symbols; histogram, model, dictionary
-and checksum are in size and time. Times are CPU times of the thread, the median of several runs after one that compiles.
+and checksum are in size and time. Times are CPU times of the thread, medians of several runs after one that compiles.
 Peers get the first million symbols of each stream; constriction is given its model for nothing.
 """
 
