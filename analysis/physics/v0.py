@@ -50,10 +50,10 @@ class V0Params:
 
     min_pt: float = 0.1
     min_tpc_clusters: int = 50
-    min_dca: float = 0.5
+    min_dca: float = 1.0
     max_daughter_dca: float = 1.0
-    min_cos_pa: float = 0.98
-    min_radius: float = 2.0
+    min_cos_pa: float = 0.995
+    min_radius: float = 3.0
     max_radius: float = 150.0
     max_dz_crossing: float = 8.0
     max_beyond: float = 5.0
@@ -210,7 +210,7 @@ def with_v0s(frame: "Frame", params: V0Params | None = None, bz: float = BZ_KG) 
     v0s = v0s._replace(rows=chosen[v0s.rows])
     order = np.argsort(v0s.collision, kind="stable")
     v0s = V0Candidates(*(values[order] for values in v0s))
-    made = {
+    made: dict[str, dict[str, Any]] = {
         "O2v0_002": {
             "fIndexCollisions": v0s.collision.astype(np.int32),
             "fIndexTracks_Pos": v0s.rows[:, 0].astype(np.int32),
