@@ -7,13 +7,15 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from o2dask.analysis.errors import RowError
 from o2dask.analysis.frames import Dataframe, Dataframes
 from o2dask.analysis.table import Table
 
 if TYPE_CHECKING:
+    from o2dask.analysis.result import Result
+    from o2dask.analysis.task import AnalysisTask
     from o2dask.aod.dataframe import DataFrameSource
 
 __all__ = ["Aod", "open_aod"]
@@ -71,6 +73,21 @@ class Aod(Sequence[Dataframe]):
     def tables(self) -> tuple[str, ...]:
         """The trees stored in any dataframe."""
         return self.all.tables
+
+    @property
+    def stored(self) -> "tuple[DataFrameSource, ...]":
+        """Where the dataframes are stored."""
+        return self._stored
+
+    def run(self, *tasks: "AnalysisTask", **options: Any) -> "Result":
+        """Return what tasks make of all dataframes, in one pass: ``aod.run(Spectra(eta_max=0.5)).h_pt.plot()``.
+
+        Options are those of `o2dask.analysis.running.run_tasks`: scheduler, workers, progress, save, keep, conditions,
+        retries, on_error.
+        """
+        from o2dask.analysis.running import run_tasks
+
+        return run_tasks(tasks, self, **options)
 
     def __getattr__(self, name: str) -> Table:
         if name.startswith("_"):

@@ -15,7 +15,9 @@ from o2dask.analysis import naming
 from o2dask.analysis.errors import UnknownColumnError, UnknownNameError, close_to
 from o2dask.analysis.getters import getters_of
 from o2dask.analysis.groups import Group, aligned_stems, label_of
+from o2dask.analysis.indices import Rows, groups_of, n_of, runs, within
 from o2dask.analysis.table import Table
+from o2dask.aod.dataframe import sliced
 from o2dask.columns import Jagged
 from o2dask.errors import DataError
 
@@ -66,6 +68,14 @@ class Frame(ABC):
             for name, column in self._read(tree, missing).items():
                 self._cache[tree, name] = _as_array(column)
         return [self._cache[tree, name] for name in names]
+
+    def take(self, tree: str, names: list[str], rows: Rows) -> list[Any]:
+        """Return some rows of stored columns; where storage can, only the row groups they lie in are read."""
+        return [_chosen(column, rows) for column in self.load(tree, names)]
+
+    def is_loaded(self, tree: str, name: str) -> bool:
+        """Return whether a stored column was read as a whole."""
+        return (tree, name) in self._cache
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what `make` gave the first time it was asked for `key`."""
@@ -205,6 +215,45 @@ class Dataframe(Frame):
         """Return the names of the stored columns of a tree, in file order."""
         return self.cached(("columns", tree), lambda: tuple(self.stored.columns(tree)))
 
+    def row_groups(self, tree: str) -> np.ndarray:
+        """Return where the rows begin that storage can give without the others, and the number of rows."""
+        return self.cached(("row groups", tree), lambda: self.stored.row_groups(tree))
+
+    def limits(self, tree: str, name: str) -> "tuple[np.ndarray, np.ndarray] | None":
+        """Return the least and greatest value of a stored column per row group; None if storage does not tell."""
+        return self.cached(("limits", tree, name), lambda: self.stored.limits(tree, name))
+
+    def take(self, tree: str, names: list[str], rows: Rows) -> list[Any]:
+        """Return some rows of stored columns; only the row groups they lie in are read."""
+        lacking = [name for name in names if not self.is_loaded(tree, name)]
+        if not lacking or n_of(rows) == self.n_rows(tree):
+            return super().take(tree, names, rows)
+        bounds = self.row_groups(tree)
+        needed = groups_of(rows, bounds)
+        if 2 * len(needed) >= len(bounds):  # others are likely to want the rest
+            return super().take(tree, names, rows)
+        self._read_groups(tree, lacking, needed)
+        local = within(rows, bounds, needed)
+        parts = {name: [self._cache[tree, name, int(i)] for i in needed] for name in lacking}
+        found = {name: _chosen(_end_to_end(parts[name]), local) for name in lacking if len(needed)}
+        found |= {name: self._read_none(tree, name) for name in lacking if not len(needed)}
+        loaded = [name for name in names if name not in found]
+        found |= dict(zip(loaded, super().take(tree, loaded, rows), strict=True))
+        return [found[name] for name in names]
+
+    def _read_groups(self, tree: str, names: list[str], needed: np.ndarray) -> None:
+        """Read the row groups that are not there yet, neighbours at once, into the cache."""
+        missing = [i for i in needed.tolist() if any((tree, name, i) not in self._cache for name in names)]
+        bounds = self.row_groups(tree)
+        for first, last in runs(missing):
+            read = self.stored.rows(tree, names, first, last)
+            for i in range(first, last):
+                part = sliced(read, int(bounds[i] - bounds[first]), int(bounds[i + 1] - bounds[first]))
+                self._cache |= {(tree, name, i): _as_array(column) for name, column in part.items()}
+
+    def _read_none(self, tree: str, name: str) -> Any:
+        return _as_array(self.stored.columns(tree)[name].empty())
+
     def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
         return self.stored.read(tree, columns=names)
 
@@ -305,6 +354,21 @@ def _as_array(column: Any) -> Any:
 
     offsets = ak.index.Index64(column.offsets.astype(np.int64))
     return ak.Array(ak.contents.ListOffsetArray(offsets, ak.contents.NumpyArray(column.content)))
+
+
+def _chosen(column: Any, rows: Rows) -> Any:
+    is_all = isinstance(rows, slice) and rows == slice(0, len(column))
+    return column if is_all else column[rows]
+
+
+def _end_to_end(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    import awkward as ak
+
+    return ak.concatenate(parts)
 
 
 def _shifted(ids: Any, shift: int) -> Any:

@@ -18,10 +18,13 @@ __all__ = [
     "Rows",
     "expand",
     "group",
+    "groups_of",
     "n_of",
     "pick",
+    "runs",
     "split",
     "to_array",
+    "within",
     "wrap",
 ]
 
@@ -133,6 +136,56 @@ def group(ids: np.ndarray, n_parents: int) -> Grouping:
     if is_sorted and (len(rows) == 0 or rows[-1] - rows[0] + 1 == len(rows)):
         return Grouping(ends - counts + (rows[0] if len(rows) else 0), counts, None)
     return Grouping(ends - counts, counts, rows)
+
+
+def groups_of(rows: Rows, bounds: np.ndarray) -> np.ndarray:
+    """Return which row groups some rows lie in, ascending; group i holds rows ``bounds[i]`` to ``bounds[i + 1]``."""
+    if n_of(rows) == 0:
+        return np.zeros(0, np.int64)
+    if isinstance(rows, slice):
+        first, last = np.searchsorted(bounds, [rows.start, rows.stop - 1], "right") - 1
+        return np.arange(first, last + 1)
+    if _is_sorted(rows):
+        return np.flatnonzero(np.diff(np.searchsorted(rows, bounds)))
+    is_needed = np.zeros(len(bounds), bool)
+    is_needed[np.searchsorted(bounds, rows, "right") - 1] = True
+    return np.flatnonzero(is_needed)
+
+
+def within(rows: Rows, bounds: np.ndarray, needed: np.ndarray) -> Rows:
+    """Return where rows lie in the needed row groups put end to end."""
+    if n_of(rows) == 0:
+        return slice(0, 0)
+    if isinstance(rows, slice):
+        shift = int(bounds[needed[0]])
+        return slice(rows.start - shift, rows.stop - shift)
+    counts = np.diff(bounds)[needed]
+    shifts = np.zeros(len(bounds), np.int64)
+    shifts[needed] = bounds[needed] - (np.cumsum(counts) - counts)
+    if _is_sorted(rows):
+        in_order: np.ndarray = rows - np.repeat(shifts[:-1], np.diff(np.searchsorted(rows, bounds)))
+        return in_order
+    shifted: np.ndarray = rows - shifts[np.searchsorted(bounds, rows, "right") - 1]
+    return shifted
+
+
+def _is_sorted(rows: np.ndarray) -> bool:
+    return bool(np.all(rows[1:] >= rows[:-1]))
+
+
+def runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """Return ascending numbers as half-open ranges of neighbours.
+
+    >>> runs([0, 1, 2, 5])
+    [(0, 3), (5, 6)]
+    """
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number:
+            found[-1] = (found[-1][0], number + 1)
+        else:
+            found.append((number, number + 1))
+    return found
 
 
 def wrap(values: Any, levels: tuple[Level, ...]) -> Any:

@@ -128,15 +128,14 @@ class Table:
     def _load(self, getter: Getter) -> None:
         """Read all stored columns of a formula at once."""
         if missing := [c for c in self._group.stored_inputs(getter) if (getter.tree, c) not in self._taken]:
-            self._group.frame.load(getter.tree, missing)
+            taken = self._group.frame.take(getter.tree, missing, self._rows)
+            self._taken |= {(getter.tree, name): column for name, column in zip(missing, taken, strict=True)}
 
     def _column(self, tree: str, name: str) -> Any:
         """Return a stored column for the rows; what had to be copied out is kept."""
         key = tree, name
         if key not in self._taken:
-            column = self._group.frame.load(tree, [name])[0]
-            is_all = isinstance(self._rows, slice) and self._rows == slice(0, len(column))
-            self._taken[key] = column if is_all else column[self._rows]
+            self._taken[key] = self._group.frame.take(tree, [name], self._rows)[0]
         return self._taken[key]
 
     def _stored(self, name: str) -> Any:

@@ -18,13 +18,22 @@ _LAZY = {
     "WorkflowSpec": "o2dask.specs",
     "open_aod": "o2dask.analysis",
 }
+_ANALYSIS = (
+    *("AnalysisTask", "Builds", "Configurable", "Filter", "Filtered", "Hist", "Join", "Output", "Preslice"),
+    *("ProcessSwitch", "Produces", "Service", "Spawns", "col", "declare_index_table", "declare_table"),
+    *("extend_table", "read_results", "run_tasks"),
+)
+_LAZY |= dict.fromkeys(_ANALYSIS, "o2dask.analysis")
 
 __all__ = ["Columns", "DataProcessorSpec", "InputSpec", "Option", "OutputSpec", "Task", "WorkflowSpec", "open_aod"]
+__all__ += _ANALYSIS
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
+    if name[:1].isupper():  # a table of the data model: Tracks, TracksExtra, Collision
+        return getattr(import_module("o2dask.analysis"), name)
     raise AttributeError(f"module 'o2dask' has no attribute {name!r}")
 
 

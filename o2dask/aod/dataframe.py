@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from o2dask.aod.model import data_ref, tables
 from o2dask.columns import Column, Columns, Jagged, Schema
 from o2dask.errors import SpecError
 
-__all__ = ["DataFrameSource", "schema_of"]
+__all__ = ["DataFrameSource", "schema_of", "sliced"]
 
 
 class DataFrameSource(ABC):
@@ -85,6 +87,19 @@ class DataFrameSource(ABC):
             If the storage is damaged.
         """
 
+    def row_groups(self, tree: str) -> "np.ndarray":
+        """Return where the rows begin that storage can give without the others, and the number of rows; (n + 1,)."""
+        return np.array([0, self.n_rows(tree)])
+
+    def rows(self, tree: str, columns: Iterable[str], first: int, last: int) -> Columns:
+        """Return the named columns of row groups `first` to `last`, the last one excluded; only these are read."""
+        bounds = self.row_groups(tree)
+        return sliced(self.table(tree, columns), int(bounds[first]), int(bounds[last]))
+
+    def limits(self, tree: str, column: str) -> "tuple[np.ndarray, np.ndarray] | None":
+        """Return the least and greatest value of a column per row group, NaN aside; None if storage does not tell."""
+        return None
+
     def columns(self, tree: str) -> dict[str, Column]:
         """Return the stored columns of a table by name: dtype, row shape, unit, text."""
         return {column.name: column for column in self.schema(tree).columns}
@@ -103,6 +118,18 @@ class DataFrameSource(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}: {len(self.tables)} tables>"
+
+
+def sliced(columns: Columns, start: int, stop: int) -> Columns:
+    """Return rows `start` to `stop` as views."""
+    return Columns(columns.schema, {name: _part(array, start, stop) for name, array in columns.items()})
+
+
+def _part(array: "np.ndarray | Jagged", start: int, stop: int) -> "np.ndarray | Jagged":
+    if not isinstance(array, Jagged):
+        return array[start:stop]
+    offsets = array.offsets[start : stop + 1]
+    return Jagged(offsets - offsets[0], array.content[offsets[0] : offsets[-1]])
 
 
 def schema_of(tree: str, columns: Iterable[Column]) -> Schema:

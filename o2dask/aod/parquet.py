@@ -6,6 +6,7 @@ suits truncated mantissas: a track table is written more than twice as fast as w
 """
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from o2dask.errors import DataError, ShapeError, SpecError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DTYPES", "ROWS_PER_GROUP", "n_rows", "read_schema", "read_table", "write_table"]
+__all__ = ["DTYPES", "ROWS_PER_GROUP", "limits", "n_rows", "read_schema", "read_table", "row_groups", "write_table"]
 
 DTYPES = frozenset(
     ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
@@ -54,7 +55,9 @@ def write_table(file: "str | Path | IO[bytes]", columns: Columns) -> None:
     )
 
 
-def read_table(file: Any, columns: Iterable[str] | None = None, where: str = "") -> Columns:
+def read_table(
+    file: Any, columns: Iterable[str] | None = None, where: str = "", groups: Iterable[int] | None = None
+) -> Columns:
     """Return the table, or only the named columns of it: the bytes of the others are not read.
 
     Parameters
@@ -65,6 +68,8 @@ def read_table(file: Any, columns: Iterable[str] | None = None, where: str = "")
         Names; all if left out.
     where : str
         What error messages call the file; its path if left out.
+    groups : iterable of int, optional
+        Row groups to read; all if left out.
 
     Raises
     ------
@@ -79,7 +84,10 @@ def read_table(file: Any, columns: Iterable[str] | None = None, where: str = "")
         if columns is not None:
             wanted = tuple(schema[name] for name in columns)
             schema = Schema(schema.name, wanted, schema.version)
-        table = _guarded(lambda: parquet.read(columns=list(schema.names)), where)
+        names = list(schema.names)
+        chosen = None if groups is None else list(groups)
+        read = parquet.read if chosen is None else partial(parquet.read_row_groups, chosen)
+        table = _guarded(lambda: read(columns=names), where)
     if nulls := [name for name in schema.names if table.column(name).null_count]:
         raise DataError(f"{where}: column {nulls[0]!r} has missing values; AOD columns have none")
     return Columns.from_arrow(schema, table)
@@ -96,6 +104,29 @@ def n_rows(file: Any, where: str = "") -> int:
     """Return the number of rows from the footer of the file."""
     with _opened(file, where or str(file)) as parquet:
         return int(parquet.metadata.num_rows)
+
+
+def row_groups(file: Any, where: str = "") -> np.ndarray:
+    """Return the first row of every row group, and the number of rows."""
+    with _opened(file, where or str(file)) as parquet:
+        footer = parquet.metadata
+        counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+    return np.cumsum([0, *counts]) if counts else np.array([0, 0])
+
+
+def limits(file: Any, column: str, where: str = "") -> "tuple[np.ndarray, np.ndarray] | None":
+    """Return the least and greatest value of a plain column per row group, NaN aside; None if the footer has none."""
+    where = where or str(file)
+    with _opened(file, where) as parquet:
+        footer = parquet.metadata
+        paths = [footer.schema.column(i).path for i in range(len(footer.schema))]
+        if column not in paths:
+            return None
+        i_column = paths.index(column)
+        found = [footer.row_group(i).column(i_column).statistics for i in range(footer.num_row_groups)]
+    if not found or any(each is None or not each.has_min_max for each in found):
+        return None
+    return np.array([each.min for each in found]), np.array([each.max for each in found])
 
 
 def check_storable(schema: Schema) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from o2dask.aod import parquet
 from o2dask.aod.dataframe import DataFrameSource, schema_of
 from o2dask.aod.store import CONFIG, Manifest, Store, folder_name
@@ -77,6 +79,25 @@ class ParquetDataFrame(DataFrameSource):
         with self._file(tree) as file:
             read = parquet.read_table(file, columns, self._path(tree))
         return Columns(schema_of(tree, read.schema.columns), dict(read))
+
+    def row_groups(self, tree: str) -> np.ndarray:
+        """Return where the row groups of a table begin, and its number of rows."""
+        self.check_has(tree)
+        with self._file(tree) as file:
+            return parquet.row_groups(file, self._path(tree))
+
+    def rows(self, tree: str, columns: Iterable[str], first: int, last: int) -> Columns:
+        """Return the named columns of some row groups."""
+        self.check_has(tree)
+        with self._file(tree) as file:
+            read = parquet.read_table(file, columns, self._path(tree), groups=range(first, last))
+        return Columns(schema_of(tree, read.schema.columns), dict(read))
+
+    def limits(self, tree: str, column: str) -> "tuple[np.ndarray, np.ndarray] | None":
+        """Return what the footer says of a column, per row group."""
+        self.check_has(tree)
+        with self._file(tree) as file:
+            return parquet.limits(file, column, self._path(tree))
 
     def _path(self, tree: str) -> str:
         return self.store.join(folder_name(self.number), f"{tree}.parquet")

@@ -10,7 +10,7 @@ from o2dask.aod.dataframe import DataFrameSource
 from o2dask.aod.store import DF_NAME, Store
 from o2dask.errors import ConfigError, DataError
 
-__all__ = ["Source", "open_dataframes"]
+__all__ = ["Source", "list_urls", "open_dataframes"]
 
 Source = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 """A file, folder, glob, URL, ``@list.txt``, or a sequence of these."""
@@ -34,19 +34,20 @@ def open_dataframes(source: "str | os.PathLike[str] | Iterable[str | os.PathLike
     DataError
         If a file is empty, truncated, of another kind, or holds no dataframe.
     """
-    found = [dataframe for url in _urls(source) for dataframe in _open(url)]
+    found = [dataframe for url in list_urls(source) for dataframe in _open(url)]
     return sorted(found, key=lambda dataframe: dataframe.number)  # stable: of one number in the order given
 
 
-def _urls(source: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> list[str]:
+def list_urls(source: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> list[str]:
+    """Return the files and folders that a source names, globs and lists resolved; none is opened."""
     if not isinstance(source, (str, os.PathLike)):
-        urls = [url for item in source for url in _urls(item)]
+        urls = [url for item in source for url in list_urls(item)]
         if not urls:
             raise ConfigError("AOD source: want at least one file or folder, got an empty list")
         return urls
     text = os.fspath(source)
     if text.startswith("@"):
-        return _urls(_lines(text[1:]))
+        return list_urls(_lines(text[1:]))
     if _GLOB.search(text) and not Path(text).exists():
         return _matches(text)
     return [text]

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -71,8 +71,27 @@ class RootDataFrame(DataFrameSource):
         read = _guarded(lambda: self._arrays(tree, list(schema.names)), f"{self}/{tree}")
         return Columns(schema, {c.name: _array(c, read[c.name]) for c in schema.columns})
 
-    def _arrays(self, tree: str, names: list[str]) -> dict[str, Any]:
-        found: dict[str, Any] = self._tree(tree).arrays(names, library="ak", how=dict) if names else {}
+    def row_groups(self, tree: str) -> np.ndarray:
+        """Return where baskets of all branches begin, and the number of rows."""
+        branches = self._tree(tree).branches
+        begins = [np.asarray(branch.entry_offsets) for branch in branches if branch.num_baskets]
+        common = reduce(np.intersect1d, begins) if begins else np.zeros(0, np.int64)
+        return np.union1d(common, [0, self.n_rows(tree)]) if len(common) else super().row_groups(tree)
+
+    def rows(self, tree: str, columns: Iterable[str], first: int, last: int) -> Columns:
+        """Return the named branches of some row groups."""
+        whole = self.schema(tree)
+        schema = Schema(whole.name, tuple(whole[name] for name in columns), whole.version)
+        start, stop = (int(row) for row in self.row_groups(tree)[[first, last]])
+        read = _guarded(lambda: self._arrays(tree, list(schema.names), start, stop), f"{self}/{tree}")
+        return Columns(schema, {c.name: _array(c, read[c.name]) for c in schema.columns})
+
+    def _arrays(self, tree: str, names: list[str], start: int | None = None, stop: int | None = None) -> dict[str, Any]:
+        if not names:
+            return {}
+        found: dict[str, Any] = self._tree(tree).arrays(
+            names, library="ak", how=dict, entry_start=start, entry_stop=stop
+        )
         return found
 
     def _tree(self, tree: str) -> Any:
