@@ -1,7 +1,7 @@
 """Centrality: the percentile of an event in a distribution of multiplicities or amplitudes.
 
-Knows arrays and a small JSON file. 0 % is the event with the largest amplitude, as everywhere in ALICE (ALICE, Phys. Rev.
-C 88 (2013) 044909). Below an anchor point, where the trigger or electromagnetic background distorts the distribution,
+Knows arrays and a small JSON file. 0 % is the event with the largest amplitude, as everywhere in ALICE
+(Phys. Rev. C 88 (2013) 044909). Below an anchor point, where the trigger or electromagnetic background distorts the distribution,
 percentiles are not trusted: the part above is said to be so many percent of the cross section.
 """
 
@@ -113,9 +113,8 @@ def calibrate_centrality(
     above = len(values) - first - counts / 2
     if len(points) > n_points:
         # At equal steps in percentile, so that the rare central events keep their resolution.
-        chosen = np.unique(
-            np.searchsorted(-above, -np.linspace(above[0], above[-1], n_points)).clip(0, len(points) - 1)
-        )
+        places = np.searchsorted(-above, -np.linspace(above[0], above[-1], n_points))
+        chosen = np.unique(places.clip(0, len(points) - 1))
         points, above = points[chosen], above[chosen]
     return CentralityCalibration(
         estimator=estimator,
@@ -139,7 +138,12 @@ def load_centrality(path: "str | os.PathLike[str]") -> CentralityCalibration:
         if content.pop("format") != FORMAT:
             raise ValueError("another format")
         anchor = content.pop("anchor")
-        lists = {name: tuple(float(v) for v in content.pop(name)) for name in ("amplitudes", "percentiles")}
-        return CentralityCalibration(anchor=float("-inf") if anchor is None else float(anchor), **lists, **content)
+        return CentralityCalibration(
+            estimator=str(content["estimator"]),
+            amplitudes=tuple(float(v) for v in content["amplitudes"]),
+            percentiles=tuple(float(v) for v in content["percentiles"]),
+            anchor=float("-inf") if anchor is None else float(anchor),
+            n_events=int(content["n_events"]),
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{os.fspath(path)}: want a centrality calibration ({FORMAT}), got: {error}") from error

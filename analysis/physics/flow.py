@@ -16,7 +16,7 @@ __all__ = ["Vn", "event_plane", "full_resolution", "q_vectors", "resolution_two"
 
 
 class Vn(NamedTuple):
-    """A flow coefficient with its statistical error (of events, by their spread) and the resolution it was divided by."""
+    """A flow coefficient with its statistical error (by the spread of events) and the resolution used."""
 
     value: float
     error: float

@@ -56,8 +56,7 @@ def tof_signal(tracks: Any) -> np.ndarray:
     length, momentum = column(tracks, "length"), column(tracks, "tofExpMom")
     masses = np.array([mass / SPECIES[name][1] for name, mass in MASSES.items()])
     known = hypothesis < len(masses)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        expected = tof_expected_time(length, momentum, masses[np.where(known, hypothesis, 0)])
+    expected = _expected(length, momentum, masses[np.where(known, hypothesis, 0)])
     signal = column(tracks, "trackTime") * 1000.0 + expected
     return np.where(column(tracks, "hasTOF"), np.where(known, signal, 0.0), NOT_MEASURED)
 
@@ -104,10 +103,16 @@ def tof_n_sigma(
     response = response or TofResponse()
     signal = tof_signal(tracks)
     with np.errstate(divide="ignore", invalid="ignore"):
-        expected = tof_expected_time(column(tracks, "length"), column(tracks, "tofExpMom"), _mass_over_charge(species))
+        expected = _expected(column(tracks, "length"), column(tracks, "tofExpMom"), _mass_over_charge(species))
         sigma = response.sigma(column(tracks, "p"), signal, species, event_time_error)
         n_sigma = (signal - event_time - expected) / sigma
     return np.where(column(tracks, "hasTOF"), n_sigma, NOT_MEASURED).astype(np.float32)
+
+
+def _expected(length: np.ndarray, momentum: np.ndarray, mass: Any) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        time: np.ndarray = tof_expected_time(length, momentum, mass)  # type: ignore[no-untyped-call]
+    return time
 
 
 def _mass_over_charge(species: str) -> float:

@@ -5,6 +5,7 @@ DataFormatsTPC/BetheBlochAleph.h.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ class TpcResponse:
         """Return the expected signal for momenta at the TPC's inner wall [GeV/c]; -999 where it is below zero."""
         mass, charge = _species(species)
         signal = self.mip * bethe_bloch_aleph(np.asarray(p) / mass, self.bethe_bloch) * charge**self.charge_factor
-        return np.where(signal >= 0, signal, NOT_MEASURED)
+        expected: np.ndarray = np.where(signal >= 0, signal, NOT_MEASURED)
+        return expected
 
     def sigma(self, p: np.ndarray, n_clusters: np.ndarray, species: str) -> np.ndarray:
         """Return the expected width of the signal."""
@@ -152,7 +154,8 @@ def fit_tpc_response(
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             model = bethe_bloch_aleph(np.exp(centres), _unpacked(q))
             pull = (np.log(np.maximum(model, 1e-6)) - medians) / errors
-        return np.nan_to_num(pull, nan=1e3, posinf=1e3, neginf=-1e3)
+        finite: np.ndarray = np.nan_to_num(pull, nan=1e3, posinf=1e3, neginf=-1e3)
+        return finite
 
     b = start.bethe_bloch
     first = np.array([np.log(b[0]), np.log(b[1]), np.log(b[2]), b[3], b[4]])
@@ -176,7 +179,8 @@ def _unpacked(q: np.ndarray) -> tuple[float, float, float, float, float]:
 
 def _profile(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return centre, median and its error of y in bins of x with at least 20 entries."""
-    edges = np.linspace(*np.percentile(x, [0.5, 99.5]), 60)
+    low, high = np.percentile(x, [0.5, 99.5])
+    edges = np.linspace(low, high, 60)
     place = np.digitize(x, edges)
     rows = [np.flatnonzero(place == i) for i in range(1, len(edges))]
     rows = [r for r in rows if len(r) >= 20]
@@ -194,7 +198,7 @@ def _resolution(pulls: np.ndarray, n_clusters: np.ndarray) -> tuple[float, float
     """Return r0, r1 of the relative width r0 sqrt(1 + r1/n) from spreads in five bins of n clusters."""
     edges = np.unique(np.percentile(n_clusters, [0, 20, 40, 60, 80, 100]))
     inverse, squares = [], []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         r = np.flatnonzero((n_clusters >= low) & (n_clusters <= high))
         if len(r) >= 20:
             inverse.append(np.mean(1 / n_clusters[r]))

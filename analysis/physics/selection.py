@@ -174,7 +174,7 @@ class TrackSelection(Selection):
             9: ("ITS chi2 per cluster", self.max_its_chi2, lambda t, v: column(t, "itsChi2NCl") <= v),
             10: ("has ITS", self.require_its or None, lambda t, v: column(t, "hasITS")),
             11: ("ITS layers", self.its_hits or None, lambda t, v: _its_layers(column(t, "itsClusterMap"), v)),
-            13: ("DCA xy", self.max_dca_xy or self.dca_xy_of_pt, _dca_xy),
+            13: ("DCA xy", self.dca_xy_of_pt if self.max_dca_xy is None else self.max_dca_xy, _dca_xy),
             14: ("DCA z", self.max_dca_z, lambda t, v: np.abs(column(t, "dcaZ")) <= v),
             15: ("TPC shared clusters", self.max_shared, lambda t, v: column(t, "tpcFractionSharedCls") <= v),
         }
