@@ -43,6 +43,15 @@ def _gaussian(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return mean, width
 
 
+def _half_width(edges: np.ndarray, counts: np.ndarray) -> float:
+    """Return half the width of the central 68.3 % of a histogram, NaN with fewer than 20 entries."""
+    if counts.sum() < 20:
+        return float("nan")
+    share = np.append(0, np.cumsum(counts)) / counts.sum()
+    low, high = np.interp([0.15865, 0.84135], share, edges)
+    return float(high - low) / 2
+
+
 def _bell(x, height, mean, width):
     return height * np.exp(-0.5 * ((x - mean) / width) ** 2)
 
@@ -103,14 +112,14 @@ def _plot_efficiency(performance: Performance, path: Path) -> Path:
 def _plot_resolution(performance: Performance, path: Path) -> Path:
     h = performance.histograms["resolution"]
     centres = np.sqrt(PT_EDGES[:-1] * PT_EDGES[1:])
-    width = np.array([_gaussian(h.axes["dpt"].centers, h[i, :].values())[1] for i in range(len(centres))])
+    width = np.array([_half_width(h.axes["dpt"].edges, h[i, :].values()) for i in range(len(centres))])
     figure, axes = _figure()
     use = np.isfinite(width)
     axes.errorbar(
         centres[use], 100 * width[use], xerr=[(centres - PT_EDGES[:-1])[use], (PT_EDGES[1:] - centres)[use]], fmt="o"
     )
     axes.set(xscale="log", ylim=(0, None), xlabel="$p_{T}$ [GeV/c]", ylabel=r"$\sigma(p_{T}) / p_{T}$ [%]")
-    axes.set_title("TPC alone, at its inner end", fontsize=12)
+    axes.set_title("TPC alone, at its inner end; half width of the central 68 %", fontsize=12)
     return _save(figure, path)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from o2dask.reco.geometry.tpc import BZ_KG
-from o2dask.reco.qc.performance import Performance
+from o2dask.reco.qc.performance import PULL_NAMES, Performance
+from o2dask.reco.qc.plots import _half_width, plot_performance, plot_timeframe, pull_widths
 from o2dask.reco.qc.propagation import B2C, truth_at_track
 
 
@@ -109,3 +110,29 @@ def test_performance_adds_up_over_timeframes():
     both = one + one
     assert both.n_timeframes == 2
     assert both.histograms["found"].sum() == 2 * one.histograms["found"].sum()
+
+
+def test_pull_widths_and_resolution_are_those_put_in():
+    rng = np.random.default_rng(7)
+    judged = Performance()
+    n = 20_000
+    for name in PULL_NAMES:
+        judged.histograms["pulls"].fill(name, np.full(n, 0.8), rng.normal(0.1, 1.2, n))
+    for mean, width in pull_widths(judged).values():
+        assert mean == pytest.approx(0.1, abs=5 * 1.2 / n**0.5)
+        assert width == pytest.approx(1.2, rel=0.03)
+    values, edges = np.histogram(rng.normal(0, 0.02, n), 400, (-0.2, 0.2))
+    assert _half_width(edges, values) == pytest.approx(0.02, rel=0.03)
+    assert np.isnan(_half_width(edges, np.zeros(400)))
+
+
+def test_every_picture_is_drawn(tmp_path):
+    pt = [0.6, 0.8]
+    judged = Performance().fill(tables([0, 1], [0, 0], pt, pt), refs(pt, [100, 100]))
+    for path in plot_performance(judged, tmp_path).values():
+        assert path.read_bytes().startswith(b"\x89PNG")
+    clusters = {"x": np.arange(9.0), "y": np.arange(9.0), "time": np.arange(9.0)}
+    on_track = {"cluster": np.arange(6), "track": np.repeat([0, 1], 3)}
+    assert plot_timeframe(clusters, on_track, tmp_path / "tf.png").stat().st_size > 1000
+    nothing = {"cluster": np.zeros(0, int), "track": np.zeros(0, int)}
+    plot_timeframe({k: v[:0] for k, v in clusters.items()}, nothing, tmp_path / "empty.png")
