@@ -1,6 +1,6 @@
 """Photons that become e+ e- pairs in the material before and in the TPC: the low-momentum electrons of a real TPC.
 
-Knows a few cylinders of material, no detector code. Thin by intent: no bremsstrahlung, no Compton or photoelectric
+Knows the cylinders of material, no detector code. Thin by intent: no bremsstrahlung, no Compton or photoelectric
 electrons, the nucleus' recoil is left out (energy is conserved, momentum to the pair's opening angle).
 """
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from o2dask.reco.geometry.material import GAS, LAYERS
 from o2dask.reco.simulation.bunch import ParticleBunch
 from o2dask.reco.simulation.kinematics import path_to_radius
 from o2dask.reco.simulation.particles import C_CM_PER_NS, mass_of
@@ -15,13 +16,13 @@ from o2dask.reco.simulation.particles import C_CM_PER_NS, mass_of
 if TYPE_CHECKING:
     from o2dask.reco.simulation.decays import DecayParams
 
-__all__ = ["LAYERS", "Layer", "convert_photons", "pair_fraction"]
+__all__ = ["SHELLS", "Shell", "convert_photons", "pair_fraction"]
 
 _ELECTRON_GEV = float(mass_of(np.array([11]))[0])
 
 
-class Layer(NamedTuple):
-    """A cylinder of material: from `r_in` to `r_out` [cm], |z| < `z_max` [cm], `x_over_x0` at normal incidence."""
+class Shell(NamedTuple):
+    """Matter from `r_in` to `r_out` [cm], |z| < `z_max` [cm], `x_over_x0` at normal incidence."""
 
     name: str
     r_in: float
@@ -30,23 +31,21 @@ class Layer(NamedTuple):
     x_over_x0: float
 
 
-LAYERS = (
-    Layer("beam pipe, 0.8 mm Be", 1.82, 1.90, 280.0, 0.0023),
-    Layer("ITS 0", 2.32, 2.36, 13.56, 0.0036),
-    Layer("ITS 1", 3.13, 3.17, 13.56, 0.0036),
-    Layer("ITS 2", 3.91, 3.95, 13.56, 0.0036),
-    Layer("ITS 3", 19.4, 19.5, 42.12, 0.0110),
-    Layer("ITS 4", 24.3, 24.5, 42.12, 0.0110),
-    Layer("ITS 5", 34.1, 34.3, 73.71, 0.0110),
-    Layer("ITS 6", 39.1, 39.3, 73.71, 0.0110),
-    Layer("TPC inner containment vessel", 60.6, 61.0, 250.0, 0.0070),
-    Layer("TPC inner field cage", 78.0, 78.8, 250.0, 0.0070),
-    Layer("TPC gas", 78.8, 254.5, 250.0, 0.0060),
-)
-"""Nominal budget, innermost first. Beam pipe and ITS: ALICE, J. Instrum. 19 (2024) P05062 (0.36 % and 1.1 % of X0 per
-layer; radii and lengths: facts of O2's geometry). TPC: Nucl. Instrum. Meth. A 622 (2010) 316, 3.5 % of X0 in all at
-normal incidence, of which the inner walls and the gas are counted here, rounded. Supports, cables and services, which
-in reality are lumps, are not in it."""
+_HALF_WALL_CM = 0.05
+"""Half the thickness that a wall is given: photons convert within it, charged particles cross it at its radius."""
+_GAS_R_OUT = 254.5
+
+
+def _shells() -> tuple[Shell, ...]:
+    half = _HALF_WALL_CM
+    walls = [Shell(w.name, w.radius - half, w.radius + half, w.half_length, w.x_over_x0) for w in LAYERS]
+    r_in = walls[-1].r_out
+    gas = Shell("TPC gas", r_in, _GAS_R_OUT, 250.0, (_GAS_R_OUT - r_in) / GAS.radiation_length)
+    return (*walls, gas)
+
+
+SHELLS = _shells()
+"""What photons convert in: the walls that charged particles cross (`o2dask.reco.geometry.material`) and the gas."""
 
 
 def pair_fraction(energy: np.ndarray) -> np.ndarray:
@@ -96,7 +95,7 @@ def _conversion_path(photons: ParticleBunch, depth: np.ndarray) -> np.ndarray:
     rate = 7 / 9 * pair_fraction(energy) / sin_theta
     radius = np.hypot(photons.x[0], photons.x[1])
     passed, path = np.zeros(photons.n), np.full(photons.n, np.inf)
-    for layer in LAYERS:
+    for layer in SHELLS:
         entry = _path_or_zero(photons, radius, layer.r_in) / sin_theta
         leave = _path_or_zero(photons, radius, layer.r_out) / sin_theta
         z = photons.x[2] + photons.p[2] / energy * leave

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from o2dask.reco.simulation.bunch import ParticleBunch
-from o2dask.reco.simulation.conversions import LAYERS, pair_fraction
+from o2dask.reco.simulation.conversions import SHELLS, pair_fraction
 from o2dask.reco.simulation.decays import DecayParams, decay_in_flight, decaying_codes, primary_flags
 from o2dask.reco.simulation.kinematics import Volume
 from o2dask.reco.simulation.particles import C_CM_PER_NS, charge_of, ctau_of, is_long_lived, mass_of
@@ -164,14 +164,14 @@ def test_photons_convert_where_the_material_is_and_as_often_as_it_says():
     n, energy = 40_000, 2.0
     made = decay_in_flight(beam(22, n, energy, 0.0), DecayParams(), np.random.default_rng(14))
     assert (np.sort(np.unique(made.pdg)) == [-11, 11, 22]).all()
-    depth = 7 / 9 * pair_fraction(np.array([energy]))[0] * sum(layer.x_over_x0 for layer in LAYERS)
+    depth = 7 / 9 * pair_fraction(np.array([energy]))[0] * sum(layer.x_over_x0 for layer in SHELLS)
     want, got = 1 - np.exp(-depth), np.isfinite(made.path[:n]).mean()
     assert abs(got - want) < 5 * np.sqrt(want * (1 - want) / n)
     radius = np.hypot(made.x[0], made.x[1])[n:]
-    in_layer = [(radius > layer.r_in - 1e-6) & (radius < layer.r_out + 1e-6) for layer in LAYERS]
+    in_layer = [(radius > layer.r_in - 1e-6) & (radius < layer.r_out + 1e-6) for layer in SHELLS]
     assert np.any(in_layer, axis=0).all()
     share = np.mean(in_layer[4])
-    assert abs(share - 0.011 / sum(layer.x_over_x0 for layer in LAYERS)) < 0.02
+    assert abs(share - 0.011 / sum(layer.x_over_x0 for layer in SHELLS)) < 0.02
 
 
 def test_pair_production_rises_from_threshold_to_its_limit():
