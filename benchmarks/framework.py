@@ -168,13 +168,13 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a quick run of some seconds")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    sizes = [(0.1, 20), (1.0, 6)] if args.small else [(0.1, 120), (0.3, 60), (1.0, 30), (3.0, 12)]
+    sizes = [(0.1, 20), (1.0, 6)] if args.small else [(0.1, 60), (0.3, 30), (1.0, 16), (3.0, 12)]
     spawn = multiprocessing.get_context("spawn")
     with workers(args.workers) as cluster, ProcessPoolExecutor(args.workers, mp_context=spawn) as pool, _scratch() as f:
         dask_run(cluster.scheduler_address, 0.02, 8, f"{f}/warm")
         list(pool.map(whole_timeframe, [synthetic(0.02)] * 8, timeframes(8), [f"{f}/warm2"] * 8))
         rows = [overhead(cluster.scheduler_address, pool, args.workers, seconds, n) for seconds, n in sizes]
-        held = memory(cluster.scheduler_address, 100 if args.small else 1500)
+        held = memory(cluster.scheduler_address, 100 if args.small else 600)
     show(rows, held, args.workers)
     if args.json:
         figures = {

@@ -28,14 +28,16 @@ from o2dask.runners.report import RunReport
 from o2dask.runners.settings import MIB, BatchSettings
 from o2dask.runners.sink import Receipt, Sink
 from o2dask.runners.window import MemoryModel, Pacer, Window
+from o2dask.specs import CompletionPolicy
 from o2dask.timeframe import TimeframeRef
 from o2dask.workflow.planner import plan
 from o2dask.workflow.topology import Topology
 
 __all__ = ["run_batch"]
 
-IDLE_S = 0.01
-"""Longest sleep of the driver when nothing happened [s]: lower costs CPU, higher delays the next timeframe."""
+IDLE_S = (0.002, 0.05)
+"""Shortest and longest sleep of the driver when nothing happened [s]; it doubles while nothing does. A lower end costs
+CPU (the scheduler's too, in one process), a higher one delays the next timeframe, which the window covers."""
 
 
 def run_batch(
@@ -75,6 +77,7 @@ def run_batch(
         Before the first timeframe, if the run cannot work.
     """
     settings = settings or BatchSettings()
+    _check_order(topology)
     tasks = plan(topology, sink.patterns)
     run = RunPlugin(topology, tasks, sink, settings.deadline_s)
     wanted = frozenset(name for task in tasks for name, _ in task.resources)
@@ -84,6 +87,15 @@ def run_batch(
             return ledger.finish()
         with open_backend(settings, wanted) as backend:
             return _Driver(ledger, backend, run, settings, stop).run()
+
+
+def _check_order(topology: Topology) -> None:
+    """Raise ConfigError if a processor wants one timeframe after the other."""
+    if ordered := [p.name for p in topology.processors if p.policy is CompletionPolicy.ORDERED]:
+        raise ConfigError(
+            f"processor {ordered[0]!r} wants timeframes in order (policy ordered), and workers side by side keep none; "
+            "use the inline runner"
+        )
 
 
 @dataclass(slots=True)
@@ -127,9 +139,13 @@ class _Driver:
             ) from error
         client.subscribe_topic(DEADLINE_TOPIC, lambda event: self._late.append(event[1]))
         try:
+            idle_s = IDLE_S[0]
             while self._goes_on():
-                if not (self._feed() or self._collect()):
-                    time.sleep(IDLE_S)
+                if self._feed() or self._collect():
+                    idle_s = IDLE_S[0]
+                else:
+                    time.sleep(idle_s)
+                    idle_s = min(2 * idle_s, IDLE_S[1])
                 self._watch()
             self._watch(now_please=True)
         except CommitError as error:  # of the journal or the quarantine
@@ -148,11 +164,11 @@ class _Driver:
         if self._stop is not None and self._stop.is_set():
             self._ledger.interrupted = bool(self._todo or self._suspects)
             return False
-        return bool(self._todo or self._suspects)
+        return bool(self._todo or self._suspects) and not self._ledger.is_over
 
     def _feed(self) -> bool:
         """Send the next timeframe if it may go; return whether it went."""
-        if self._stop is not None and self._stop.is_set():
+        if self._ledger.is_over or (self._stop is not None and self._stop.is_set()):
             return False
         now = time.monotonic()
         if self._todo:
@@ -194,6 +210,7 @@ class _Driver:
             self._pacer.done(account.busy_s)
             self._worker_s += account.busy_s
             self._ledger.committed(result.receipt, account.counters, account.seconds)
+            self._ledger.heard(account.metrics, account.requests)
             return
         self._window.leave(tail)
         error = result[1] if isinstance(result, tuple) else result

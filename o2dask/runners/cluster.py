@@ -246,6 +246,8 @@ def worker_config(n: int) -> dict[str, Any]:
         "distributed.nanny.pre-spawn-environ": dask.config.get("distributed.nanny.pre-spawn-environ", {}) | early,
         "distributed.nanny.environ": dask.config.get("distributed.nanny.environ", {}) | late,
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+        # Each stream of messages keeps its last 1000 by default: 10 KiB per timeframe until there are so many.
+        "distributed.admin.low-level-log-length": 100,
         "distributed.deploy.lost-worker-timeout": f"{STUCK_AFTER_S:.0f}s",
         "optimization.fuse.delayed": False,
     }

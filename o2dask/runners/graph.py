@@ -82,7 +82,7 @@ def _run_step(run_name: str, task_name: str, ref: TimeframeRef, tail: str, *befo
 def _run_commit(run_name: str, ref: TimeframeRef, *before: Parcel) -> Committed:
     """Commit the timeframe on this worker and return what is small."""
     run = find_run(run_name)
-    outputs = {r: columns for parcel in before for r, columns in parcel.outputs.items() if r in run.kept}
+    outputs = {r: columns for parcel in before for r, columns in parcel.outputs.items() if r.is_in(run.kept)}
     account = Account()
     for task_account in {name: a for parcel in before for name, a in parcel.accounts.items()}.values():
         account.add(task_account)

@@ -17,6 +17,7 @@ from o2dask.runners.sink import Receipt, Sink
 from o2dask.runners.step import Account, commit, run_step
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
+from o2dask.workflow.lifecycle import finish
 from o2dask.workflow.planner import PhysicalTask, plan
 from o2dask.workflow.topology import Topology
 
@@ -71,8 +72,9 @@ def run_inline(
                 _run_one(topology, tasks, ref, sink, state, ledger, total)
             except CommitError as error:
                 ledger.fail(advice(error))
-            if ledger.failure:
+            if ledger.failure or ledger.is_over:
                 break
+        ledger.count(finish(topology, state))
         return ledger.finish(peak_in_flight=min(1, len(ledger.todo)), worker_s=total.busy_s)
 
 
@@ -95,6 +97,7 @@ def _run_one(
             ledger.quarantined(ref, quarantine.describe(error))
     else:
         ledger.committed(receipt, account.counters, account.seconds)
+        ledger.heard(account.metrics, account.requests)
     finally:
         total.busy_s += account.busy_s
 
@@ -114,6 +117,8 @@ def _process(
         step = run_step(topology, task, ref, at_hand, state)
         account.add(step.account)
         at_hand.update(step.outputs)
-        for r in [r for r in at_hand if r not in kept and last_use.get(r, task.name) == task.name]:
+        for r in [
+            r for r in at_hand if not r.is_in(kept) and last_use.get(r, last_use.get(r.family)) in (task.name, None)
+        ]:
             del at_hand[r]
-    return commit(sink, ref, {r: at_hand[r] for r in sorted(at_hand) if r in kept}, account)
+    return commit(sink, ref, {r: at_hand[r] for r in sorted(at_hand) if r.is_in(kept)}, account)

@@ -6,13 +6,14 @@ quarantine and a full disk alike follows from this.
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from o2dask.errors import CommitError, ConfigError
 from o2dask.monitoring.events import (
     Event,
+    Metric,
     Notice,
     Progress,
     RunFinished,
@@ -26,6 +27,7 @@ from o2dask.runners.journal import Journal
 from o2dask.runners.quarantine import Failure
 from o2dask.runners.report import Quarantined, RunReport
 from o2dask.runners.sink import Receipt, Sink
+from o2dask.services import QuitBook
 from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.topology import Topology
 
@@ -60,6 +62,8 @@ class Ledger:
 
     Attributes
     ----------
+    is_over : bool
+        A processor has ended the run, so that what is not yet begun is not to be done.
     todo : tuple of TimeframeRef
         Neither committed nor found so by the sink; includes what an earlier run quarantined.
     """
@@ -78,6 +82,8 @@ class Ledger:
         self.sink = sink
         self.failure = ""
         self.interrupted = False
+        self.is_over = False
+        self._quits = QuitBook(p.name for p in topology.processors if p.is_source)
         self._progress = progress
         self._receipts: dict[TimeframeId, Receipt] = {}
         self._quarantined: dict[TimeframeId, Quarantined] = {}
@@ -162,13 +168,29 @@ class Ledger:
             )
         )
 
+    def heard(self, metrics: Iterable[Metric], requests: Iterable[str]) -> None:
+        """Pass on what processors sent to monitoring, and enter what they asked of the run."""
+        for metric in metrics:
+            self.tell(metric)
+        if self._quits.take(requests) and not self.is_over:
+            self.is_over = True
+            self.notice("a processor has ended the run")
+
+    def count(self, counters: Mapping[str, int]) -> None:
+        """Add what was counted outside of any timeframe."""
+        self._counters.update(counters)
+
     def quarantined(self, ref: TimeframeRef, failure: Failure) -> None:
-        """Set a timeframe aside; CommitError if its story cannot be written."""
+        """Set a timeframe aside; CommitError if its story cannot be written. One that is skipped leaves no story."""
         file = ""
-        if self._journal is not None:
+        if self._journal is not None and failure.is_skipped:
+            self._journal.write_quarantined(ref.id, failure.reason)
+        elif self._journal is not None:
             file = str(quarantine.write_quarantined(self._journal.folder, ref.id, failure))
             self._journal.write_quarantined(ref.id, failure.reason)
-        self._quarantined[ref.id] = Quarantined(ref=ref, reason=failure.reason, file=file, text=failure.text)
+        self._quarantined[ref.id] = Quarantined(
+            ref=ref, reason=failure.reason, file=file, text=failure.text, is_skipped=failure.is_skipped
+        )
         self.tell(TimeframeQuarantined(timeframe=ref.id, reason=failure.reason, file=file))
 
     def fail(self, reason: str) -> None:
@@ -180,7 +202,7 @@ class Ledger:
         wall = self._last - self._start
         committed = {ref.id for ref in self.already_done} | set(self._receipts)
         abandoned = tuple(r for r in self.refs if r.id not in committed and r.id not in self._quarantined)
-        if not abandoned and not self.failure:
+        if (self.is_over or not abandoned) and not self.failure:
             try:
                 self.sink.finalize(tuple(ref for ref in self.refs if ref.id in committed))
             except CommitError as error:
@@ -196,6 +218,7 @@ class Ledger:
             n_workers=self._n_workers,
             backend=self._backend,
             interrupted=self.interrupted,
+            ended=self.is_over,
             failure=self.failure,
             **figures,
         )

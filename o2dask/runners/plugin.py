@@ -15,6 +15,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from o2dask.context import WorkerState
 from o2dask.errors import ConfigError
 from o2dask.runners.sink import Sink
+from o2dask.workflow.lifecycle import finish
 from o2dask.workflow.planner import PhysicalTask
 from o2dask.workflow.topology import Topology
 
@@ -22,6 +23,8 @@ __all__ = ["RunPlugin", "find_run", "trim_memory"]
 
 _states: dict[str, threading.local] = {}
 """State by fingerprint of the topology, apart for each thread: scratch in it serves one timeframe at a time."""
+_of_threads: dict[str, list[WorkerState]] = {}
+"""The same states, for whoever ends them."""
 
 
 class RunPlugin(WorkerPlugin):
@@ -52,10 +55,12 @@ class RunPlugin(WorkerPlugin):
         _states.setdefault(self.topology.fingerprint, threading.local())
 
     def teardown(self, worker: Worker) -> None:
-        """Forget the state, unless another run of this topology uses it."""
+        """End the processors and forget their state, unless another run of this topology uses it."""
         others = (p for name, p in worker.plugins.items() if isinstance(p, RunPlugin) and name != self.name)
         if self.topology.fingerprint not in {p.topology.fingerprint for p in others}:
             _states.pop(self.topology.fingerprint, None)
+            for state in _of_threads.pop(self.topology.fingerprint, []):
+                finish(self.topology, state)
         trim_memory()
 
     @property
@@ -64,6 +69,7 @@ class RunPlugin(WorkerPlugin):
         local = _states.setdefault(self.topology.fingerprint, threading.local())
         if not hasattr(local, "state"):
             local.state = WorkerState()
+            _of_threads.setdefault(self.topology.fingerprint, []).append(local.state)
         state: WorkerState = local.state
         return state
 

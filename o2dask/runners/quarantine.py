@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from o2dask.errors import CommitError, MissingExtraError
+from o2dask.specs import ErrorPolicy
 from o2dask.timeframe import TimeframeId, TimeframeRef
+from o2dask.workflow.faults import cost_of
 
 __all__ = ["Failure", "describe", "forget_quarantined", "stops_the_run", "tell", "write_quarantined"]
 
@@ -17,15 +19,16 @@ _STORY = "o2dask_story"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a timeframe failed: `reason` in one line, `text` with traceback and notes."""
+    """Why a timeframe failed: `reason` in one line, `text` with traceback and notes; whether that is taken lightly."""
 
     reason: str
     text: str
+    is_skipped: bool = False
 
 
 def stops_the_run(error: BaseException) -> bool:
     """Return whether an error would hit every timeframe alike: no disk, no package. Others cost one timeframe."""
-    return isinstance(error, (CommitError, MissingExtraError))
+    return isinstance(error, (CommitError, MissingExtraError)) or cost_of(error) is ErrorPolicy.FAIL
 
 
 def tell(error: Exception, ref: TimeframeRef, task: str) -> None:
@@ -47,7 +50,7 @@ def describe(error: BaseException) -> Failure:
         message = f"no {message}"
     where = [note for note in getattr(error, "__notes__", ()) if re.match(r"(processor|task)\b", note)]
     suffix = f" ({where[0].partition(',')[0]})" if where and "processor" not in message else ""
-    return Failure(f"{type(error).__name__}: {message}{suffix}", text)
+    return Failure(f"{type(error).__name__}: {message}{suffix}", text, cost_of(error) is ErrorPolicy.SKIP)
 
 
 def write_quarantined(folder: Path, timeframe: TimeframeId, failure: Failure) -> Path:

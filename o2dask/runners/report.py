@@ -11,12 +11,16 @@ __all__ = ["Quarantined", "RunReport"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """A timeframe that was set aside: why in one line, the file with the whole story, and the story itself."""
+    """A timeframe that was set aside: why in one line, the file with the whole story, and the story itself.
+
+    One that `is_skipped` failed in a processor, or a workflow, that takes this lightly (``on_error="skip"``).
+    """
 
     ref: TimeframeRef
     reason: str
     file: str = ""
     text: str = field(default="", repr=False)
+    is_skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,8 @@ class RunReport:
         What it ran on.
     interrupted : bool
         A stop was asked for and obeyed.
+    ended : bool
+        A processor has ended the run (`ControlService`); what was abandoned is not to be done.
     failure : str
         What stopped the run and what to do about it; "" if nothing did.
     """
@@ -64,12 +70,14 @@ class RunReport:
     n_workers: int = 1
     backend: str = "inline"
     interrupted: bool = False
+    ended: bool = False
     failure: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether every timeframe is committed and the output is finished."""
-        return not (self.quarantined or self.abandoned or self.failure or self.interrupted)
+        """Whether every timeframe that was to be done is committed and the output is finished."""
+        left = self.abandoned and not self.ended
+        return not (any(not q.is_skipped for q in self.quarantined) or left or self.failure or self.interrupted)
 
     @property
     def n_timeframes(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from o2dask.columns import Columns, Jagged
 from o2dask.context import WorkerState
 from o2dask.errors import CommitError
+from o2dask.monitoring.events import Metric
 from o2dask.runners import quarantine
 from o2dask.runners.sink import Receipt, Sink
 from o2dask.specs import DataRef
@@ -37,6 +38,8 @@ class Account:
         Size of everything that left a task [bytes].
     peak_bytes : int
         Most that the process grew by within one task [bytes]; 0 where the system does not tell.
+    metrics, requests : list of Metric, set of str
+        What processors sent to monitoring, and asked of the run.
     """
 
     counters: dict[str, int] = field(default_factory=dict)
@@ -44,6 +47,8 @@ class Account:
     busy_s: float = 0.0
     payload_bytes: int = 0
     peak_bytes: int = 0
+    metrics: list[Metric] = field(default_factory=list)
+    requests: set[str] = field(default_factory=set)
 
     def add(self, other: "Account") -> None:
         """Add what other tasks of the timeframe took."""
@@ -54,6 +59,8 @@ class Account:
         self.busy_s += other.busy_s
         self.payload_bytes += other.payload_bytes
         self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
+        self.metrics += other.metrics
+        self.requests |= other.requests
 
     @property
     def footprint(self) -> int:
@@ -90,6 +97,8 @@ def run_step(
         busy_s=time.perf_counter() - start,
         payload_bytes=sum(columns.nbytes for columns in outputs.values()),
         peak_bytes=max(0, _peak() - before) if before else 0,
+        metrics=result.metrics,
+        requests=result.requests,
     )
     return StepResult(outputs, account)
 
