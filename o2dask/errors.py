@@ -8,6 +8,7 @@ __all__ = [
     "CommitError",
     "ConfigError",
     "DataError",
+    "FatalError",
     "MissingExtraError",
     "O2DaskError",
     "ProcessorError",
@@ -43,6 +44,10 @@ class DataError(O2DaskError, ValueError):
 
 class ProcessorError(O2DaskError, RuntimeError):
     """A processor failed on one timeframe."""
+
+
+class FatalError(ProcessorError):
+    """Raised by a processor that knows that no timeframe can succeed; ends the run."""
 
 
 class CommitError(O2DaskError, OSError):

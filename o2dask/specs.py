@@ -1,28 +1,30 @@
-"""What a processor needs, makes and is called: frozen declarations, checked once, that do no work.
+"""What a processor is: its name, inputs, outputs, algorithm, options and policies; frozen, checked once, doing no work.
 
-The words are O2's (Framework/Core/include/Framework/{InputSpec,OutputSpec,DataProcessorSpec,ConfigParamSpec}.h), the
-short text form is DPL's query syntax. Knows no graph, no runner, no file.
+The words are O2's (Framework/Core/include/Framework/{DataProcessorSpec,AlgorithmSpec,CompletionPolicy}.h). Data are
+declared in `dataspecs`, options in `options`; both can be imported from here. Knows no graph, no runner, no file.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from o2dask.columns import Schema
+from o2dask.dataspecs import DataRef, InputSpec, Lifetime, OutputSpec, parse_inputs, parse_outputs
 from o2dask.errors import SpecError
+from o2dask.options import ConfigParamSpec, Option
 
 if TYPE_CHECKING:
     from o2dask.context import ProcessingContext
 
 __all__ = [
     "AlgorithmSpec",
+    "CompletionOp",
     "CompletionPolicy",
     "ConfigParamSpec",
     "DataProcessorSpec",
     "DataRef",
+    "ErrorPolicy",
     "InputSpec",
     "Lifetime",
     "Option",
@@ -33,171 +35,52 @@ __all__ = [
     "parse_outputs",
 ]
 
-AlgorithmSpec = "Callable[[ProcessingContext], None] | type[Task]"
-"""What a processor runs: a function of the context, or a `Task` class."""
-
-_DATUM = re.compile(r"^(?P<origin>[A-Z0-9*?]{1,4})/(?P<description>[A-Za-z0-9_*?]{1,16})(/(?P<subspec>\d+|\*))?$")
 _NAME = re.compile(r"^[a-z][a-z0-9_-]*$")
 
 
-class Lifetime(StrEnum):
-    """How often a datum comes (O2's Lifetime)."""
-
-    TIMEFRAME = "timeframe"
-    CONDITION = "condition"
-    SPORADIC = "sporadic"
-    TIMER = "timer"
-    QA = "qa"
-    OPTIONAL = "optional"
-    TRANSIENT = "transient"
-
-
 class CompletionPolicy(StrEnum):
-    """When a processor runs on a timeframe: with all its inputs there, or with any of them."""
+    """When a processor runs on a timeframe, given what of its inputs arrived (O2's CompletionPolicyHelpers).
+
+    all: when every timeframe input is there, sporadic ones or not. ordered: as all, timeframes one after the other.
+    any, consume-existing: when at least one is there, with what there is; where a timeframe comes as a whole, as here,
+    the two are one. discard: never. Instead of these a processor may have a function of its `InputRecord` that returns
+    a `CompletionOp`.
+    """
 
     ALL = "all"
     ANY = "any"
+    ORDERED = "ordered"
+    CONSUME_EXISTING = "consume-existing"
+    DISCARD = "discard"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class DataRef:
-    """The address of one datum of a timeframe: origin, description, subspecification; prints as TPC/CLUSTERS/0."""
+class CompletionOp(StrEnum):
+    """What a policy of one's own decides: run on what is there (consume, process), or not (wait, discard).
 
-    origin: str
-    description: str
-    subspec: int = 0
-
-    def __post_init__(self) -> None:
-        match = _DATUM.match(str(self))
-        if not match or any(c in str(self) for c in "*?"):
-            raise SpecError(f"data address: want ORIG/DESCRIPTION/0 without wildcards, got {str(self)!r}")
-
-    @classmethod
-    def parse(cls, text: str) -> "DataRef":
-        """Return the address written as ``ORIGIN/DESCRIPTION[/SUBSPEC]``."""
-        match = _DATUM.match(text)
-        if not match or any(c in text for c in "*?"):
-            raise SpecError(f"data address: want ORIG/DESCRIPTION/0 without wildcards, got {text!r}")
-        return cls(match["origin"], match["description"], int(match["subspec"] or 0))
-
-    def __str__(self) -> str:
-        return f"{self.origin}/{self.description}/{self.subspec}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputSpec:
-    """What a processor needs once per timeframe; `origin`, `description` and `subspec` may hold ``*`` and ``?``.
-
-    With a `schema`, the producer must make at least its columns, with their types: checked when the workflow is
-    compiled if the producer declares a schema too, and on each timeframe if it does not.
-
-    A ``lifetime=condition`` input comes from the store of conditions, not from a processor; `path` is where it is there
-    (default: ``ORIGIN/DESCRIPTION``).
+    A timeframe comes as a whole, so to process it and keep it is to consume it, and to wait for more is to discard it.
     """
 
-    binding: str
-    origin: str
-    description: str
-    subspec: int | str = 0
-    lifetime: Lifetime = Lifetime.TIMEFRAME
-    schema: Schema | None = None
-    path: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.binding.isidentifier():
-            raise SpecError(f"input binding: want an identifier, got {self.binding!r}")
-        if self.path and self.lifetime is not Lifetime.CONDITION:
-            raise SpecError(f"input {self.binding!r}: path={self.path} is for lifetime=condition, got {self.lifetime}")
-        if not _DATUM.match(f"{self.origin}/{self.description}/{self.subspec}"):
-            raise SpecError(f"input {self.binding!r}: want ORIG/DESCRIPTION/0 (4 and 16 letters at most), got {self}")
+    CONSUME = "consume"
+    PROCESS = "process"
+    WAIT = "wait"
+    DISCARD = "discard"
 
     @property
-    def is_wildcard(self) -> bool:
-        """Whether more than one datum can match."""
-        return any(c in f"{self.origin}/{self.description}/{self.subspec}" for c in "*?")
-
-    def matches(self, ref: DataRef) -> bool:
-        """Return whether the datum at `ref` is one that this input asks for."""
-        return (
-            fnmatchcase(ref.origin, self.origin)
-            and fnmatchcase(ref.description, self.description)
-            and (self.subspec == "*" or int(self.subspec) == ref.subspec)
-        )
-
-    def __str__(self) -> str:
-        life = "" if self.lifetime is Lifetime.TIMEFRAME else f"?lifetime={self.lifetime}"
-        path = f"&path={self.path}" if self.path else ""
-        return f"{self.binding}:{self.origin}/{self.description}/{self.subspec}{life}{path}"
+    def runs(self) -> bool:
+        """Whether the processor runs."""
+        return self in (CompletionOp.CONSUME, CompletionOp.PROCESS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputSpec:
-    """What a processor makes once per timeframe; with a `schema` what it makes is checked against it."""
+class ErrorPolicy(StrEnum):
+    """What an exception of a processor costs: the run (fail), the timeframe (skip, or quarantine with its story)."""
 
-    binding: str
-    ref: DataRef
-    lifetime: Lifetime = Lifetime.TIMEFRAME
-    schema: Schema | None = None
-
-    def __str__(self) -> str:
-        life = "" if self.lifetime is Lifetime.TIMEFRAME else f"?lifetime={self.lifetime}"
-        return f"{self.binding}:{self.ref}{life}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigParamSpec:
-    """One option of a processor: its name, type (that of the default), default, help, and the values allowed if few."""
-
-    name: str
-    default: bool | int | float | str
-    help: str
-    choices: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not _NAME.match(self.name):
-            raise SpecError(f"option name: want lower case, digits, - and _, got {self.name!r}")
-        if type(self.default) not in (bool, int, float, str):
-            raise SpecError(f"option {self.name!r}: want a default of bool, int, float or str, got {self.default!r}")
-        if self.choices and self.default not in self.choices:
-            raise SpecError(f"option {self.name!r}: want a default of {', '.join(self.choices)}, got {self.default!r}")
-
-    def convert(self, value: Any) -> bool | int | float | str:
-        """Return `value` (text or a number) as the option's type, or raise SpecError naming the option."""
-        kind = type(self.default)
-        if kind is bool and isinstance(value, str):
-            if value.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
-                raise SpecError(f"option {self.name!r}: want true or false, got {value!r}")
-            return value.lower() in ("1", "true", "yes", "on")
-        if kind is not str and not isinstance(value, str) and isinstance(value, bool) != (kind is bool):
-            raise SpecError(f"option {self.name!r}: want {kind.__name__}, got {value!r}")
-        if value is None or (kind is int and isinstance(value, float) and not value.is_integer()):
-            raise SpecError(f"option {self.name!r}: want {kind.__name__}, got {value!r}")
-        try:
-            made = kind(value)
-        except (TypeError, ValueError):
-            raise SpecError(f"option {self.name!r}: want {kind.__name__}, got {value!r}") from None
-        if self.choices and made not in self.choices:
-            raise SpecError(f"option {self.name!r}: want one of {', '.join(self.choices)}, got {value!r}")
-        return made
-
-    def __str__(self) -> str:
-        return f"{self.name}={self.default}"
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """An option declared in the body of a `Task`: ``threshold = Option(3.0, "ADC counts above noise")``.
-
-    In ``init`` and ``run`` ``self.threshold`` is the value that the user chose, as is ``ctx.options["threshold"]``.
-    """
-
-    default: bool | int | float | str
-    help: str
-    choices: tuple[str, ...] = ()
+    FAIL = "fail"
+    QUARANTINE = "quarantine"
+    SKIP = "skip"
 
 
 class Task:
-    """Base of algorithms that keep state on a worker: ``init`` once, ``run`` per timeframe."""
+    """Base of algorithms that keep state on a worker: ``init`` once, ``run`` per timeframe, ``end_of_stream`` last."""
 
     def init(self, ctx: "ProcessingContext") -> None:
         """Prepare; called once per worker before the first `run`."""
@@ -205,6 +88,56 @@ class Task:
     def run(self, ctx: "ProcessingContext") -> None:
         """Process one timeframe."""
         raise SpecError(f"{type(self).__name__} does not define run(self, ctx)")
+
+    def end_of_stream(self, ctx: "ProcessingContext") -> None:
+        """Finish; called once per worker that ran it, after its last timeframe, where no output can be made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmSpec:
+    """What a processor runs, where a function of the context or a `Task` class does not say it all.
+
+    Attributes
+    ----------
+    process : callable or Task class, optional
+        Called as ``process(ctx)`` for each timeframe.
+    init : callable, optional
+        Called as ``init(ctx)`` once per worker; returns the function for timeframes, which keeps what it closes over.
+    devices : tuple of (str, algorithm)
+        One algorithm for each kind of device ("CPU", "GPU"); the worker takes the last of these that it has.
+    """
+
+    process: Any = None
+    init: Callable[..., Any] | None = None
+    devices: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        given = [self.process is not None, self.init is not None, bool(self.devices)]
+        if sum(given) != 1:
+            raise SpecError("algorithm: want one of process, init and devices")
+        for name, one in self.devices or (("algorithm", self.process or self.init),):
+            if not callable(one) and not isinstance(one, AlgorithmSpec):
+                raise SpecError(f"algorithm: want something to call for {name}, got {one!r}")
+        if self.devices and [name for name, _ in self.devices if name not in ("CPU", "GPU")]:
+            raise SpecError(f"algorithm: want devices CPU or GPU, got {', '.join(n for n, _ in self.devices)}")
+        if self.devices:
+            object.__setattr__(self, "devices", tuple(sorted(self.devices, key=lambda d: d[0])))
+
+    def on(self, devices: frozenset[str]) -> Any:
+        """Return what runs where there are these devices: a callable, a Task class, or a spec with `init`."""
+        if self.devices:
+            found = [one for name, one in self.devices if name in devices]
+            if not found:
+                raise SpecError(f"algorithm: made for {', '.join(n for n, _ in self.devices)}, which is not there")
+            return found[-1].on(devices) if isinstance(found[-1], AlgorithmSpec) else found[-1]
+        return self if self.process is None else self.process
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """Every callable in it."""
+        own = tuple(part for part in (self.process, self.init) if part is not None)
+        nested = (one.parts if isinstance(one, AlgorithmSpec) else (one,) for _, one in self.devices)
+        return own + tuple(part for parts in nested for part in parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,53 +153,82 @@ class DataProcessorSpec:
         runs once per timeframe of the timeframe source.
     outputs : tuple of OutputSpec, or str
         ``"tracks:TPC/TRACKS/0"``; the binding may be left out and is then the description in lower case.
-    algorithm : callable or Task class
+    algorithm : callable, Task class, AlgorithmSpec, or mapping of device to one of these
         Called as ``algorithm(ctx)``; see `o2dask.context.ProcessingContext`.
     options : tuple of ConfigParamSpec
         Those of a Task class are taken from its `Option` attributes as well.
+    policy : CompletionPolicy, or callable
+        When it runs; a callable gets the `InputRecord` and returns a `CompletionOp`.
+    on_error : ErrorPolicy, or callable, optional
+        What an exception costs, default: as the workflow says. A callable gets an `ErrorContext`; unless it raises,
+        the timeframe goes on with the outputs that were made.
+    expendable : bool
+        If it fails on a timeframe, its outputs are absent and all else goes on.
     cost_ms : float
         Expected time per timeframe [ms]; the planner fuses neighbours under 50 ms.
     resources : mapping
-        Dask resources that the task needs, such as ``{"GPU": 1}``.
+        Dask resources that the task needs, such as ``{"GPU": 1}``; an amount of 0 asks for nothing.
+    services : tuple of type
+        Services it cannot do without; checked before anything runs.
+    labels, metadata : tuple of str, mapping of str to str
+        For tools; ``resilient`` says that it may depend on expendable processors.
+    copy, pipeline : int
+        Which of how many `parallel` copies it is, and of how many instances of `time_pipeline`.
     """
 
-    name: str
+    name: str = field(kw_only=False)
     inputs: tuple[InputSpec, ...]
     outputs: tuple[OutputSpec, ...]
     algorithm: Any
     options: tuple[ConfigParamSpec, ...] = ()
-    policy: CompletionPolicy = CompletionPolicy.ALL
+    policy: CompletionPolicy | Callable[..., Any] = CompletionPolicy.ALL
+    on_error: ErrorPolicy | Callable[..., Any] | None = None
+    expendable: bool = False
     cost_ms: float = 10.0
     resources: Mapping[str, float] = field(default_factory=dict, hash=False)
+    services: tuple[type, ...] = ()
     labels: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    copy: tuple[int, int] = (0, 1)
+    pipeline: int = 1
 
     if TYPE_CHECKING:  # the text form is taken too, but what is stored are tuples
 
         def __init__(
             self,
-            *,
             name: str,
+            *,
             inputs: "tuple[InputSpec, ...] | str",
             outputs: "tuple[OutputSpec, ...] | str",
             algorithm: Any,
             options: tuple[ConfigParamSpec, ...] = (),
-            policy: CompletionPolicy = CompletionPolicy.ALL,
+            policy: CompletionPolicy | Callable[..., Any] = CompletionPolicy.ALL,
+            on_error: ErrorPolicy | Callable[..., Any] | None = None,
+            expendable: bool = False,
             cost_ms: float = 10.0,
             resources: Mapping[str, float] = ...,
+            services: tuple[type, ...] = (),
             labels: tuple[str, ...] = (),
+            metadata: Mapping[str, str] = ...,
+            copy: tuple[int, int] = (0, 1),
+            pipeline: int = 1,
         ) -> None: ...
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
             raise SpecError(f"processor name: want lower case, digits, - and _, got {self.name!r}")
-        if not callable(self.algorithm):
+        if isinstance(self.algorithm, Mapping):
+            object.__setattr__(self, "algorithm", AlgorithmSpec(devices=tuple(self.algorithm.items())))
+        if not callable(self.algorithm) and not isinstance(self.algorithm, AlgorithmSpec):
             raise SpecError(f"processor {self.name!r}: want a callable algorithm, got {self.algorithm!r}")
         if isinstance(self.inputs, str):
             object.__setattr__(self, "inputs", parse_inputs(self.inputs))
         if isinstance(self.outputs, str):
             object.__setattr__(self, "outputs", parse_outputs(self.outputs))
-        if isinstance(self.algorithm, type):
-            object.__setattr__(self, "options", self.options + _task_options(self.algorithm, self.options))
+        for part in self.parts:
+            if isinstance(part, type):
+                object.__setattr__(self, "options", self.options + _task_options(part, self.options))
+        self._settle_policies()
         if not 0 <= self.cost_ms < float("inf"):
             raise SpecError(f"processor {self.name!r}: want a cost_ms of 0 or more, got {self.cost_ms!r}")
         for kind, names in (
@@ -275,8 +237,27 @@ class DataProcessorSpec:
             ("outputs", [str(o.ref) for o in self.outputs]),
             ("options", [o.name for o in self.options]),
         ):
-            if twice := {n for n in names if names.count(n) > 1}:
-                raise SpecError(f"processor {self.name!r}: {kind} given twice: {', '.join(sorted(twice))}")
+            if len(set(names)) < len(names):
+                twice = sorted({n for n in names if names.count(n) > 1})
+                raise SpecError(f"processor {self.name!r}: {kind} given twice: {', '.join(twice)}")
+
+    def _settle_policies(self) -> None:
+        for field_, kind in (("policy", CompletionPolicy), ("on_error", ErrorPolicy)):
+            value = getattr(self, field_)
+            if value is None or callable(value):
+                continue
+            if value not in set(kind):
+                raise SpecError(f"processor {self.name!r}: want a {field_} of {', '.join(kind)}, got {value!r}")
+            object.__setattr__(self, field_, kind(value))
+        if not (0 <= self.copy[0] < self.copy[1]) or self.pipeline < 1:
+            raise SpecError(f"processor {self.name!r}: want 0 <= i < n and n >= 1, got {self.copy}, {self.pipeline}")
+        if any(not amount >= 0 for amount in self.resources.values()):
+            raise SpecError(f"processor {self.name!r}: want amounts of 0 or more, got resources {dict(self.resources)}")
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """Every callable of the algorithm."""
+        return self.algorithm.parts if isinstance(self.algorithm, AlgorithmSpec) else (self.algorithm,)
 
     @property
     def is_source(self) -> bool:
@@ -290,82 +271,29 @@ class DataProcessorSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowSpec:
-    """A named list of processors; ``w1 | w2`` is both."""
+    """A named list of processors; ``w1 | w2`` is both. `on_error` is what an exception costs, unless a processor says.
+
+    Of two workflows that differ in it the stricter wins: fail, then quarantine, then skip.
+    """
 
     name: str
     processors: tuple[DataProcessorSpec, ...]
+    on_error: ErrorPolicy = ErrorPolicy.QUARANTINE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "processors", tuple(self.processors))
+        if self.on_error not in set(ErrorPolicy):
+            raise SpecError(f"workflow {self.name!r}: want on_error of {', '.join(ErrorPolicy)}, got {self.on_error!r}")
+        object.__setattr__(self, "on_error", ErrorPolicy(self.on_error))
 
     def __or__(self, other: "WorkflowSpec") -> "WorkflowSpec":
-        return WorkflowSpec(f"{self.name}|{other.name}", self.processors + other.processors)
+        strict = list(ErrorPolicy)
+        on_error = min(self.on_error, other.on_error, key=strict.index)
+        return WorkflowSpec(f"{self.name}|{other.name}", self.processors + other.processors, on_error)
 
 
 def _task_options(task: type, given: tuple[ConfigParamSpec, ...]) -> tuple[ConfigParamSpec, ...]:
     """Return the options in the bodies of a Task class and its bases, less those of the spec already (from JSON)."""
     found = {k: v for base in reversed(task.__mro__) for k, v in vars(base).items() if isinstance(v, Option)}
     known = {o.name for o in given if o.name in found}
-    return tuple(
-        ConfigParamSpec(name=k, default=v.default, help=v.help, choices=v.choices)
-        for k, v in found.items()
-        if k not in known
-    )
-
-
-def parse_inputs(text: str, schemas: Mapping[str, Schema] | None = None) -> tuple[InputSpec, ...]:
-    """Return the inputs written in DPL's query syntax: ``binding:ORIG/DESCR/SUBSPEC?lifetime=...``, separated by ;.
-
-    A condition may say where it is in the store, ``grp:GLO/GRPECS?lifetime=condition&path=GLO/Config/GRPECS``; O2's
-    ``ccdb-path`` is the same. `schemas` maps ``ORIG/DESCR`` to the schema that the consumer insists on.
-    """
-    made = []
-    for binding, datum, lifetime, path in _items(text):
-        match = _DATUM.match(datum)
-        if not match:
-            raise SpecError(f"input {datum!r}: want binding:ORIG/DESCRIPTION/0 (4 and 16 letters at most)")
-        subspec: int | str = "*" if match["subspec"] == "*" else int(match["subspec"] or 0)
-        made.append(
-            InputSpec(
-                binding=binding or match["description"].lower(),
-                origin=match["origin"],
-                description=match["description"],
-                subspec=subspec,
-                lifetime=lifetime,
-                schema=(schemas or {}).get(f"{match['origin']}/{match['description']}"),
-                path=path,
-            )
-        )
-    return tuple(made)
-
-
-def parse_outputs(text: str, schemas: Mapping[str, Schema] | None = None) -> tuple[OutputSpec, ...]:
-    """Return the outputs written as ``[binding:]ORIG/DESCR/SUBSPEC``, separated by ;, each with its schema if given.
-
-    `schemas` maps ``ORIG/DESCR`` to a schema.
-    """
-    made = []
-    for binding, datum, lifetime, path in _items(text):
-        if path:
-            raise SpecError(f"output {datum!r}: path={path} is for inputs with lifetime=condition")
-        ref = DataRef.parse(datum)
-        schema = (schemas or {}).get(f"{ref.origin}/{ref.description}")
-        name = binding or ref.description.lower()
-        made.append(OutputSpec(binding=name, ref=ref, lifetime=lifetime, schema=schema))
-    return tuple(made)
-
-
-def _items(text: str) -> list[tuple[str, str, Lifetime, str]]:
-    items = []
-    for part in filter(None, (p.strip() for p in text.split(";"))):
-        head, _, query = part.partition("?lifetime=")  # a ? elsewhere is a wildcard
-        life, *more = query.split("&")
-        keys = dict(item.partition("=")[::2] for item in more)
-        if unknown := set(keys) - {"path", "ccdb-path"}:
-            raise SpecError(f"{part!r}: want path=... after the lifetime, got {', '.join(sorted(unknown))}")
-        binding, colon, datum = head.rpartition(":")
-        if life and life not in set(Lifetime):
-            raise SpecError(f"{part!r}: want a lifetime of {', '.join(Lifetime)}, got {life!r}")
-        lifetime = Lifetime(life) if life else Lifetime.TIMEFRAME
-        items.append((binding if colon else "", datum, lifetime, keys.get("path") or keys.get("ccdb-path", "")))
-    return items
+    return tuple(option.named(name) for name, option in found.items() if name not in known)

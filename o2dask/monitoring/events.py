@@ -12,6 +12,7 @@ from o2dask.timeframe import TimeframeId
 
 __all__ = [
     "Event",
+    "Metric",
     "Notice",
     "Progress",
     "RunFinished",
@@ -88,6 +89,18 @@ class TimeframeQuarantined(Event):
     timeframe: TimeframeId
     reason: str
     file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric(Event):
+    """One value, or a vector of them, that a processor sent while it worked on a timeframe."""
+
+    kind: ClassVar[str] = "metric"
+    timeframe: TimeframeId
+    processor: str
+    name: str
+    value: "float | int | str | tuple[float, ...]"
+    tags: dict[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 That their bytes agree follows from this. Knows specs and contexts; no Dask, no file, no window.
 """
 
-import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +10,13 @@ from typing import Any
 
 from o2dask.columns import Columns
 from o2dask.context import DataAllocator, InputRecord, ProcessingContext, WorkerState
-from o2dask.errors import O2DaskError, ProcessorError, ShapeError
-from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, InputSpec, Lifetime, Option, Task
-from o2dask.timeframe import TimeframeRef
+from o2dask.errors import ProcessorError, ShapeError
+from o2dask.services import CallbackId, CallbackService, Metric
+from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, ErrorPolicy, InputSpec, Lifetime
+from o2dask.timeframe import TimeframeId, TimeframeRef
+from o2dask.workflow.completion import is_complete, ticks
+from o2dask.workflow.faults import explained, recovered
+from o2dask.workflow.lifecycle import instance_of
 from o2dask.workflow.matching import schema_difference
 from o2dask.workflow.planner import PhysicalTask
 from o2dask.workflow.topology import Topology
@@ -33,11 +36,17 @@ class TaskResult:
         What the processors counted, as ``processor.counter``; runners add them up.
     seconds : dict of str to float
         Wall time of each processor [s], ``init`` of a Task left out.
+    metrics : list of Metric
+        What the processors sent to monitoring.
+    requests : set of str
+        What they asked of the run, for a `QuitBook`.
     """
 
     outputs: dict[DataRef, Columns] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    metrics: list[Metric] = field(default_factory=list)
+    requests: set[str] = field(default_factory=set)
 
     @property
     def nbytes(self) -> int:
@@ -66,20 +75,14 @@ def run_task(
         Any other exception, wrapped so that its story survives pickling; or an output that was not made.
     """
     result = TaskResult()
-    at_hand = {ref: columns for ref, columns in inputs.items() if ref in set(task.inputs)}
-    last_use = _last_uses(topology, task)
+    wanted = set(task.inputs)
+    at_hand = {ref: columns for ref, columns in inputs.items() if ref.is_in(wanted)}
+    leaving, last_use = set(task.outputs), _last_uses(topology, task)
     for name in task.processors:
-        spec = topology[name]
-        try:
-            made = _run_processor(topology, spec, source, at_hand, state, result)
-        except Exception as error:
-            explained = _explained(error, name, source)
-            if explained is error:
-                raise
-            raise explained from error
-        at_hand.update((ref, columns) for ref, columns in made.items() if ref in last_use)
-        result.outputs.update((ref, made[ref]) for ref in task.outputs if ref in made)
-        for ref in [r for r in at_hand if last_use.get(r) == name]:
+        made = _run_processor(topology, topology[name], source, at_hand, state, result)
+        at_hand.update((ref, columns) for ref, columns in made.items() if ref.is_in(last_use))
+        result.outputs.update((ref, columns) for ref, columns in made.items() if ref.is_in(leaving))
+        for ref in [r for r in at_hand if last_use.get(r, last_use.get(r.family)) == name]:
             del at_hand[ref]
     return result
 
@@ -92,74 +95,110 @@ def _run_processor(
     state: WorkerState,
     result: TaskResult,
 ) -> Mapping[DataRef, Columns]:
-    data = [i for i in spec.inputs if i.lifetime is not Lifetime.CONDITION]
-    record: dict[str, Any] = {i.binding: _input(topology, spec, i, at_hand) for i in data}
-    absent = [v is None or v == {} for v in record.values()]
-    if spec.policy is CompletionPolicy.ANY and record and all(absent):
-        return {}
-    for wanted in spec.inputs:  # in the order declared
-        record[wanted.binding] = (
-            record.pop(wanted.binding) if wanted in data else _condition(topology, wanted, source, state)
-        )
-    options = topology.options[spec.name]
-    run = spec.algorithm
-    if isinstance(run, type):
-        key = ("task", topology.fingerprint, spec.name)
-        run = state.get(key, lambda: _new_task(spec, source, options, state)).run
+    """Return what one processor makes; errors carry its name, its timeframe and what they cost."""
     ctx = ProcessingContext(
         spec=spec,
         source=source,
-        inputs=InputRecord(record),
+        inputs=InputRecord({}),
         outputs=DataAllocator(spec.outputs),
-        options=options,
+        options=topology.options[spec.name],
         state=state,
     )
+    try:
+        try:
+            made = _attempt(topology, ctx, at_hand, result)
+        except Exception as error:
+            recovery = recovered(ctx, error)
+            if recovery is None:
+                raise
+            made = recovery
+    except Exception as error:
+        policy = spec.on_error if isinstance(spec.on_error, ErrorPolicy) else topology.on_error
+        told = explained(error, spec.name, source, policy)
+        if told is error:
+            raise
+        raise told from error
+    _account(topology, ctx, result)
+    return made
+
+
+def _attempt(
+    topology: Topology, ctx: ProcessingContext, at_hand: Mapping[DataRef, Columns], result: TaskResult
+) -> Mapping[DataRef, Columns]:
+    spec, state = ctx.spec, ctx.state
+    if _has_quit(topology, ctx):
+        return {}
+    data = {i.binding: _input(topology, ctx, i, at_hand) for i in spec.inputs if i.lifetime is not Lifetime.CONDITION}
+    runs = is_complete(spec, data, lambda i: _is_expected(topology, spec, i))
+    instance = instance_of(topology, spec, ctx.source, state)
+    callbacks = ctx.services[CallbackService]
+    if not runs:
+        callbacks(CallbackId.IDLE, ctx)
+        return {}
+    if spec.policy is CompletionPolicy.ORDERED:
+        _check_order(topology, ctx)
+    record = {i.binding: data[i.binding] if i.binding in data else _condition(topology, i, ctx) for i in spec.inputs}
+    ctx.inputs, instance.last.source = InputRecord(record), ctx.source
+    callbacks(CallbackId.CLOCK_TICK, ctx)
     start = time.perf_counter()
-    run(ctx)
+    instance.run(ctx)
     result.seconds[spec.name] = time.perf_counter() - start
     ctx.outputs.check_complete()
+    return ctx.outputs.send()
+
+
+def _account(topology: Topology, ctx: ProcessingContext, result: TaskResult) -> None:
+    """Enter what the processor counted, measured and asked for."""
+    name = ctx.spec.name
     for counter, value in ctx.counters.items():
-        key_ = f"{spec.name}.{counter}"
-        result.counters[key_] = result.counters.get(key_, 0) + int(value)
-    return ctx.outputs.made
+        key = f"{name}.{counter}"
+        result.counters[key] = result.counters.get(key, 0) + int(value)
+    result.metrics += ctx.metrics
+    result.requests |= ctx.requests
+    if f"quit:{name}" in ctx.requests:
+        _has_quit(topology, ctx).add(name)
+        sure = {r.ref for r in topology.routes if r.producer == name} - topology.uncertain
+        if sure:  # others need them in every timeframe
+            result.requests.add("quit")
 
 
-def _new_task(spec: DataProcessorSpec, source: TimeframeRef, options: Mapping[str, object], state: WorkerState) -> Task:
-    """Return a Task with its options as attributes, after ``init``; it sees no data, so any timeframe may be first."""
-    task: Task = spec.algorithm()
-    for name in options:
-        if isinstance(getattr(type(task), name, None), Option):
-            setattr(task, name, options[name])
-    task.init(
-        ProcessingContext(
-            spec=spec, source=source, inputs=InputRecord({}), outputs=DataAllocator(()), options=options, state=state
-        )
-    )
-    return task
+def _has_quit(topology: Topology, ctx: ProcessingContext) -> set[str]:
+    return ctx.state.get(("quit", topology.fingerprint, ctx.spec.name), set)
+
+
+def _check_order(topology: Topology, ctx: ProcessingContext) -> None:
+    seen: list[TimeframeId] = ctx.state.get(("ordered", topology.fingerprint, ctx.spec.name), list)
+    if seen and not seen[-1] < ctx.timeframe:
+        raise ProcessorError(f"want timeframes in order, got {ctx.timeframe} after {seen[-1]}; give the run them so")
+    seen[:] = [ctx.timeframe]
+
+
+def _is_expected(topology: Topology, spec: DataProcessorSpec, wanted: InputSpec) -> bool:
+    return any(r.ref not in topology.uncertain for r in topology.routes_to(spec.name, wanted.binding))
 
 
 def _input(
-    topology: Topology, spec: DataProcessorSpec, wanted: InputSpec, at_hand: Mapping[DataRef, Columns]
+    topology: Topology, ctx: ProcessingContext, wanted: InputSpec, at_hand: Mapping[DataRef, Columns]
 ) -> "Columns | dict[DataRef, Columns] | None":
-    refs = [r.ref for r in topology.routes_to(spec.name, wanted.binding)]
-    found = {ref: at_hand[ref] for ref in refs if ref in at_hand}
+    if wanted.is_clock:
+        return ticks(wanted, ctx.timeframe)
+    found: dict[DataRef, Columns] = {}
+    for route in topology.routes_to(ctx.spec.name, wanted.binding):
+        if route.ref.is_family:
+            found |= {ref: at_hand[ref] for ref in sorted(at_hand) if route.ref.covers(ref) and wanted.matches(ref)}
+        elif route.ref in at_hand:
+            found[route.ref] = at_hand[route.ref]
     for ref, columns in found.items():
         if wanted.schema is not None and (difference := schema_difference(wanted.schema, columns.schema)):
             raise ShapeError(f"input {wanted}: {ref} is {columns.schema}: {difference}")
-    if wanted.is_wildcard:
-        return found
-    if found:
-        return next(iter(found.values()))
-    if wanted.lifetime is Lifetime.OPTIONAL or spec.policy is CompletionPolicy.ANY:
-        return None
-    raise ProcessorError(f"input {wanted} did not arrive; at hand are {', '.join(map(str, at_hand)) or 'none'}")
+    return found if wanted.is_wildcard else next(iter(found.values()), None)
 
 
-def _condition(topology: Topology, wanted: InputSpec, source: TimeframeRef, state: WorkerState) -> Any:
+def _condition(topology: Topology, wanted: InputSpec, ctx: ProcessingContext) -> Any:
     if topology.conditions is None:  # a topology not made by compile_workflow
         raise ProcessorError(f"input {wanted} is a condition, but the workflow was compiled without a store of them")
     ref = DataRef(wanted.origin, wanted.description, int(wanted.subspec))
-    content = topology.conditions.fetch(ref, source.id, state, path=wanted.path)
+    content = topology.conditions.fetch(ref, ctx.timeframe, ctx.state, path=wanted.path)
     if wanted.schema is not None:
         difference = schema_difference(wanted.schema, content.schema) if isinstance(content, Columns) else "no columns"
         if difference:
@@ -175,21 +214,3 @@ def _last_uses(topology: Topology, task: PhysicalTask) -> dict[DataRef, str]:
         if route.consumer in rank and rank[route.consumer] >= rank[uses.get(route.ref, route.consumer)]:
             uses[route.ref] = route.consumer
     return uses
-
-
-def _explained(error: Exception, processor: str, source: TimeframeRef) -> O2DaskError:
-    """Return the error with processor and timeframe attached, in a form that another process can unpickle."""
-    where = f"processor {processor!r}, {source}"
-    if isinstance(error, O2DaskError) and _survives_pickling(error):
-        error.add_note(where)
-        return error
-    wrapped = ProcessorError(f"processor {processor!r} failed on {source.id}: {type(error).__name__}: {error}")
-    wrapped.add_note(where)
-    return wrapped
-
-
-def _survives_pickling(error: Exception) -> bool:
-    try:
-        return type(pickle.loads(pickle.dumps(error))) is type(error)
-    except Exception:  # noqa: BLE001 - any failure of any kind means no
-        return False

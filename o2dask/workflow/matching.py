@@ -10,59 +10,85 @@ from itertools import pairwise
 
 from o2dask.columns import Column, Schema
 from o2dask.errors import WorkflowError
-from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, InputSpec, Lifetime, OutputSpec
+from o2dask.specs import DataProcessorSpec, DataRef, InputSpec, Lifetime, OutputSpec
 from o2dask.workflow.names import did_you_mean, listed
 from o2dask.workflow.topology import Route
 
-__all__ = ["check_lifetimes", "execution_order", "match_routes", "schema_difference"]
-
-SUPPORTED = (Lifetime.TIMEFRAME, Lifetime.OPTIONAL)
-"""What runners that see one timeframe at a time can deliver; conditions, timers and sporadic data need the stream."""
-
-Made = dict[DataRef, tuple[DataProcessorSpec, OutputSpec]]
+__all__ = ["Outlets", "check_conditions", "execution_order", "match_routes", "schema_difference"]
 
 
-def match_routes(workflow: str, processors: Sequence[DataProcessorSpec]) -> tuple[Route, ...]:
-    """Return the route of every datum to every input that asks for it.
+class Outlets:
+    """Who makes what: finds the outputs that an input asks for, without a look at all the others."""
 
-    A wildcard takes all that match except its own processor's outputs. An optional input may match nothing.
+    def __init__(self, workflow: str, processors: Sequence[DataProcessorSpec]) -> None:
+        self.made: dict[DataRef, tuple[DataProcessorSpec, OutputSpec]] = {}
+        self._kin: dict[DataRef, list[tuple[DataProcessorSpec, OutputSpec]]] = defaultdict(list)
+        for processor in processors:
+            for output in processor.outputs:
+                if output.lifetime is Lifetime.TRANSIENT:
+                    continue  # never sent
+                kin = self._kin[output.ref.family]
+                for other, before in kin:
+                    if before.ref.covers(output.ref) or output.ref.covers(before.ref):
+                        raise WorkflowError(
+                            f"workflow {workflow!r}: {output.ref} is made by both {other.name!r} and "
+                            f"{processor.name!r}; remove one, or give one output another subspecification"
+                        )
+                kin.append((processor, output))
+                self.made[output.ref] = processor, output
+
+    def of(self, wanted: InputSpec, consumer: DataProcessorSpec) -> list[tuple[DataProcessorSpec, OutputSpec]]:
+        """Return the outputs that the input asks for, in the order declared; a wildcard leaves out its own."""
+        if not any(c in wanted.origin + wanted.description for c in "*?"):
+            kin = self._kin.get(DataRef(wanted.origin, wanted.description).family, [])
+            found = [(p, o) for p, o in kin if wanted.matches(o.ref)]
+        else:
+            found = [(p, o) for p, o in self.made.values() if wanted.matches(o.ref)]
+        return [(p, o) for p, o in found if not (wanted.is_wildcard and p is consumer)]
+
+
+def match_routes(workflow: str, processors: Sequence[DataProcessorSpec]) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
+    """Return the route of every datum to every input that asks for it, and those of declared feedback apart.
+
+    A wildcard takes all that match except its own processor's outputs. An optional input may match nothing; a clock
+    is delivered by the framework, a condition by its store.
 
     Raises
     ------
     WorkflowError
         If a datum has two producers, an input none, or a schema differs.
     """
-    made = _producers(workflow, processors)
-    routes = []
+    outlets = Outlets(workflow, processors)
+    routes: list[Route] = []
+    feedback: list[Route] = []
     for consumer in processors:
         for wanted in consumer.inputs:
-            if wanted.lifetime is Lifetime.CONDITION:
-                continue  # comes from the store of conditions
-            found = [
-                (producer, output)
-                for producer, output in made.values()
-                if wanted.matches(output.ref) and not (wanted.is_wildcard and producer is consumer)
-            ]
+            if wanted.lifetime is Lifetime.CONDITION or wanted.is_clock:
+                continue
+            found = outlets.of(wanted, consumer)
             if not found and wanted.lifetime is not Lifetime.OPTIONAL:
-                raise _dangling(workflow, consumer, wanted, made)
+                raise _dangling(workflow, consumer, wanted, outlets)
             for producer, output in found:
-                _check_pair(workflow, producer, output, consumer, wanted)
-                routes.append(Route(producer.name, output.ref, consumer.name, wanted.binding))
-    return tuple(routes)
+                _check_schemas(workflow, producer, output, consumer, wanted)
+                route = Route(producer.name, output.ref, consumer.name, wanted.binding)
+                (feedback if wanted.feedback else routes).append(route)
+    return tuple(routes), tuple(feedback)
 
 
-def check_lifetimes(workflow: str, processors: Sequence[DataProcessorSpec], *, has_conditions: bool = False) -> None:
-    """Raise WorkflowError for a lifetime that no runner delivers yet, or a condition without a store of them."""
+def check_conditions(workflow: str, processors: Sequence[DataProcessorSpec], *, has_conditions: bool) -> None:
+    """Raise WorkflowError for a condition that is a wildcard, or without a store of them."""
     for processor in processors:
-        for kind, specs in (("input", processor.inputs), ("output", processor.outputs)):
-            for spec in specs:
-                if isinstance(spec, InputSpec) and spec.lifetime is Lifetime.CONDITION:
-                    _check_condition(workflow, processor, spec, has_conditions)
-                elif spec.lifetime not in SUPPORTED:
-                    raise WorkflowError(
-                        f"workflow {workflow!r}: {kind} {spec} of {processor.name!r} has lifetime {spec.lifetime}, "
-                        f"which the runners do not deliver; use {' or '.join(SUPPORTED)}"
-                    )
+        for wanted in processor.inputs:
+            if wanted.lifetime is not Lifetime.CONDITION:
+                continue
+            what = f"workflow {workflow!r}: input {wanted} of {processor.name!r} is a condition"
+            if wanted.is_wildcard:
+                raise WorkflowError(f"{what} with a wildcard; name one object for each input")
+            if not has_conditions:
+                raise WorkflowError(
+                    f"{what}, but there is no store of conditions; give one (--conditions FOLDER, snapshot.zip or URL; "
+                    "compile_workflow(..., conditions=ConditionFetcher(open_store(...))))"
+                )
 
 
 def execution_order(
@@ -76,18 +102,21 @@ def execution_order(
         If they form a loop, which it names.
     """
     rank = {p.name: i for i, p in enumerate(processors)}
-    waits = {p.name: {r.producer for r in routes if r.consumer == p.name} for p in processors}
+    waits: dict[str, set[str]] = {p.name: set() for p in processors}
+    feeds: dict[str, set[str]] = {p.name: set() for p in processors}
+    for route in routes:
+        waits[route.consumer].add(route.producer)
+        feeds[route.producer].add(route.consumer)
     ready = [rank[name] for name, on in waits.items() if not on]
     heapq.heapify(ready)
     ordered: list[DataProcessorSpec] = []
     while ready:
         done = processors[heapq.heappop(ready)]
         ordered.append(done)
-        for name, on in waits.items():
-            if done.name in on:
-                on.discard(done.name)
-                if not on:
-                    heapq.heappush(ready, rank[name])
+        for name in feeds[done.name]:
+            waits[name].discard(done.name)
+            if not waits[name]:
+                heapq.heappush(ready, rank[name])
     if len(ordered) < len(processors):
         raise _loop(workflow, {name: on for name, on in waits.items() if on}, routes)
     return tuple(ordered)
@@ -105,54 +134,25 @@ def schema_difference(wanted: Schema, got: Schema) -> str:
     return ""
 
 
-def _check_condition(workflow: str, processor: DataProcessorSpec, spec: InputSpec, has_conditions: bool) -> None:
-    what = f"workflow {workflow!r}: input {spec} of {processor.name!r} is a condition"
-    if spec.is_wildcard:
-        raise WorkflowError(f"{what} with a wildcard; name one object for each input")
-    if not has_conditions:
-        raise WorkflowError(
-            f"{what}, but there is no store of conditions; give one (--conditions FOLDER, snapshot.zip or URL; "
-            "compile_workflow(..., conditions=ConditionFetcher(open_store(...))))"
-        )
-
-
 def _kind(column: Column) -> str:
     return f"{column.dtype}{list(column.shape) or ''}{' jagged' * column.is_jagged}"
 
 
-def _producers(workflow: str, processors: Sequence[DataProcessorSpec]) -> Made:
-    made: Made = {}
-    for processor in processors:
-        for output in processor.outputs:
-            if output.ref in made:
-                raise WorkflowError(
-                    f"workflow {workflow!r}: {output.ref} is made by both {made[output.ref][0].name!r} and "
-                    f"{processor.name!r}; remove one, or give one output another subspecification"
-                )
-            made[output.ref] = (processor, output)
-    return made
-
-
-def _dangling(workflow: str, consumer: DataProcessorSpec, wanted: InputSpec, made: Made) -> WorkflowError:
+def _dangling(workflow: str, consumer: DataProcessorSpec, wanted: InputSpec, outlets: Outlets) -> WorkflowError:
     address = f"{wanted.origin}/{wanted.description}/{wanted.subspec}"
-    others = {str(ref): p.name for ref, (p, _) in made.items() if p is not consumer}
+    others = {str(ref): p.name for ref, (p, _) in outlets.made.items() if p is not consumer}
     hint = did_you_mean(address, others)
+    clock = "; a clock says when it ticks, ?lifetime=timer&every=10 or &period=1s" * (wanted.lifetime is Lifetime.TIMER)
     return WorkflowError(
         f"workflow {workflow!r}: input {wanted} of {consumer.name!r} is made by no processor"
         f"{hint or f' (made are {listed(others)});'} add one that makes it, merge with a workflow that has one "
-        f"(w1 | w2), or write {wanted.binding}:{address}?lifetime=optional"
+        f"(w1 | w2), or write {wanted.binding}:{address}?lifetime=optional{clock}"
     )
 
 
-def _check_pair(
+def _check_schemas(
     workflow: str, producer: DataProcessorSpec, output: OutputSpec, consumer: DataProcessorSpec, wanted: InputSpec
 ) -> None:
-    maybe = output.lifetime is Lifetime.OPTIONAL and not wanted.is_wildcard
-    if maybe and wanted.lifetime is not Lifetime.OPTIONAL and consumer.policy is CompletionPolicy.ALL:
-        raise WorkflowError(
-            f"workflow {workflow!r}: input {wanted} of {consumer.name!r} is needed in every timeframe, but "
-            f"{producer.name!r} makes it only in some; mark the input ?lifetime=optional"
-        )
     if wanted.schema is None or output.schema is None:
         return
     difference = schema_difference(wanted.schema, output.schema)
@@ -179,5 +179,5 @@ def _loop(workflow: str, waits: dict[str, set[str]], routes: Sequence[Route]) ->
     steps = "".join(f" -[{refs[a, b][0]}]-> {b}" for a, b in pairwise(loop))
     return WorkflowError(
         f"workflow {workflow!r}: processors wait for each other: {loop[0]}{steps}; break the loop by dropping one "
-        "input, or by splitting a processor in two"
+        "input, by splitting a processor in two, or by declaring the way back (?lifetime=optional&feedback=true)"
     )

@@ -5,21 +5,22 @@ It prints, compares, pickles (cloudpickle where an algorithm is a local function
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from o2dask import __version__
 from o2dask.columns import Schema
 from o2dask.errors import ConfigError
-from o2dask.specs import DataProcessorSpec, DataRef, OutputSpec, WorkflowSpec
+from o2dask.specs import DataProcessorSpec, DataRef, ErrorPolicy, Lifetime, OutputSpec, WorkflowSpec
 from o2dask.workflow.names import algorithm_path, did_you_mean
 
 if TYPE_CHECKING:
     from o2dask.conditions import ConditionFetcher
 
-__all__ = ["Route", "Topology"]
+__all__ = ["Route", "Topology", "with_defaults"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,6 +50,12 @@ class Topology:
         For each processor every declared option, converted to its type.
     routes : tuple of Route
         Every datum to every input that takes it; a wildcard input has several, an absent optional input none.
+    feedback : tuple of Route
+        Data on their way back, to inputs declared ``?feedback=true``: they reach a later timeframe, or none.
+    uncertain : frozenset of DataRef
+        Data that some timeframes may lack: sporadic ones, and those of processors that may not run or may fail.
+    on_error : ErrorPolicy
+        What an exception costs, unless a processor says.
     conditions : ConditionFetcher, optional
         Where inputs with ``lifetime=condition`` come from.
     fingerprint : str
@@ -61,11 +68,21 @@ class Topology:
     processors: tuple[DataProcessorSpec, ...]
     options: Mapping[str, Mapping[str, Any]]
     routes: tuple[Route, ...]
+    feedback: tuple[Route, ...] = ()
+    uncertain: frozenset[DataRef] = frozenset()
+    on_error: ErrorPolicy = ErrorPolicy.QUARANTINE
     conditions: "ConditionFetcher | None" = None
     fingerprint: str = field(init=False)
+    _by_name: dict[str, DataProcessorSpec] = field(init=False, repr=False, compare=False)
+    _by_input: dict[tuple[str, str], tuple[Route, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fingerprint", _fingerprint(self))
+        object.__setattr__(self, "_by_name", {p.name: p for p in self.processors})
+        by_input = defaultdict(list)
+        for route in self.routes:
+            by_input[route.consumer, route.binding].append(route)
+        object.__setattr__(self, "_by_input", {key: tuple(found) for key, found in by_input.items()})
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the algorithms by value where they come from a user's file (`loading`), whatever pickler asks.
@@ -74,8 +91,7 @@ class Topology:
         """
         import cloudpickle
 
-        parts = (self.name, self.processors, self.options, self.routes, self.conditions)
-        return _unpickled, (cloudpickle.dumps(parts),)
+        return _unpickled, (cloudpickle.dumps({f.name: getattr(self, f.name) for f in fields(self) if f.init}),)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,14 +99,16 @@ class Topology:
         return tuple(p.name for p in self.processors)
 
     def __getitem__(self, name: str) -> DataProcessorSpec:
-        for processor in self.processors:
-            if processor.name == name:
-                return processor
-        raise ConfigError(f"workflow {self.name!r} has no processor {name!r}{did_you_mean(name, self.names)}")
+        try:
+            return self._by_name[name]
+        except KeyError:
+            hint = did_you_mean(name, self.names)
+            raise ConfigError(f"workflow {self.name!r} has no processor {name!r}{hint}") from None
 
     def outputs(self) -> tuple[OutputSpec, ...]:
-        """Return what all processors make, in execution order."""
-        return tuple(output for processor in self.processors for output in processor.outputs)
+        """Return what all processors make and send, in execution order."""
+        sent = (output for processor in self.processors for output in processor.outputs)
+        return tuple(output for output in sent if output.lifetime is not Lifetime.TRANSIENT)
 
     def select(self, patterns: Sequence[str]) -> tuple[DataRef, ...]:
         """Return the data that match any of the patterns: ``AOD/*``, ``TPC/TRACKS`` (any subspec), ``*/QC*/0``."""
@@ -103,17 +121,12 @@ class Topology:
 
     def routes_to(self, consumer: str, binding: str) -> tuple[Route, ...]:
         """Return the routes that end in one input of one processor."""
-        return tuple(r for r in self.routes if r.consumer == consumer and r.binding == binding)
+        return self._by_input.get((consumer, binding), ())
 
     def workflow(self) -> WorkflowSpec:
         """Return the workflow it was compiled from, with the options chosen as the new defaults."""
-        from dataclasses import replace
-
-        made = []
-        for p in self.processors:
-            chosen = self.options[p.name]
-            made.append(replace(p, options=tuple(replace(o, default=chosen[o.name]) for o in p.options)))
-        return WorkflowSpec(self.name, tuple(made))
+        made = tuple(with_defaults(p, self.options[p.name]) for p in self.processors)
+        return WorkflowSpec(self.name, made, self.on_error)
 
     def to_json(self) -> str:
         """Return the topology as JSON, algorithms by name: see `o2dask.workflow.serialise`."""
@@ -138,11 +151,15 @@ class Topology:
         return "\n".join(lines)
 
 
+def with_defaults(processor: DataProcessorSpec, chosen: Mapping[str, Any]) -> DataProcessorSpec:
+    """Return the processor with the options chosen as its new defaults."""
+    return replace(processor, options=tuple(replace(o, default=chosen[o.name]) for o in processor.options))
+
+
 def _unpickled(data: bytes) -> Topology:
     import cloudpickle
 
-    name, processors, options, routes, conditions = cloudpickle.loads(data)
-    return Topology(name=name, processors=processors, options=options, routes=routes, conditions=conditions)
+    return Topology(**cloudpickle.loads(data))
 
 
 def _fingerprint(topology: Topology) -> str:
@@ -154,9 +171,10 @@ def _fingerprint(topology: Topology) -> str:
                 "name": p.name,
                 "inputs": [[str(i), _schema_key(i.schema)] for i in p.inputs],
                 "outputs": [[str(o), _schema_key(o.schema)] for o in p.outputs],
-                "algorithm": algorithm_path(p.algorithm),
+                "algorithm": [algorithm_path(part) for part in p.parts],
                 "options": sorted((k, repr(v)) for k, v in topology.options[p.name].items()),
-                "policy": str(p.policy),
+                "policies": [_word(p.policy), _word(p.on_error or topology.on_error), p.expendable],
+                "copies": [p.copy, p.pipeline],
             }
             for p in topology.processors
         ],
@@ -170,3 +188,7 @@ def _schema_key(schema: Schema | None) -> list[Any] | None:
     if schema is None:
         return None
     return [schema.name, schema.version, [[c.name, c.dtype, list(c.shape), c.is_jagged] for c in schema.columns]]
+
+
+def _word(policy: Any) -> str:
+    return algorithm_path(policy) if callable(policy) else str(policy)

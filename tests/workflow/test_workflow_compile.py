@@ -181,12 +181,14 @@ def test_a_schema_of_another_version_or_with_a_missing_column_is_refused():
     assert "want column 'z', got x" in refused(source(), spec("strict", inputs, ""))
 
 
-@pytest.mark.parametrize("life", ["condition", "sporadic", "timer", "qa", "transient"])
-def test_lifetimes_that_no_runner_delivers_are_refused(life):
-    text = refused(source(), spec("late", f"n:TST/NUMBERS?lifetime={life}", ""))
-    assert life in text
+def test_a_condition_needs_a_store_and_what_is_transient_has_no_consumer():
+    text = refused(source(), spec("late", "n:TST/NUMBERS?lifetime=condition", ""))
     assert "'late'" in text
-    assert life in refused(spec("early", "", f"n:TST/NUMBERS?lifetime={life}"))
+    assert "no store of conditions" in text
+    with pytest.raises(SpecError, match="never sent"):
+        parse_inputs("n:TST/NUMBERS?lifetime=transient")
+    text = refused(spec("early", "", "n:TST/SCRATCH?lifetime=transient"), spec("late", "n:TST/SCRATCH", ""))
+    assert "made by no processor" in text
 
 
 def test_what_is_made_in_some_timeframes_only_cannot_be_needed_in_all():

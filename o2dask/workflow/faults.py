@@ -1,0 +1,69 @@
+"""What an exception of a processor costs: nothing, its outputs, its timeframe, or the run.
+
+Knows specs and contexts. The cost travels on the exception, from a worker to the runner, as its attribute.
+"""
+
+import logging
+import pickle
+from dataclasses import fields
+
+from o2dask.columns import Columns
+from o2dask.context import ErrorContext, ProcessingContext
+from o2dask.errors import FatalError, O2DaskError, ProcessorError
+from o2dask.services import CallbackId, CallbackService
+from o2dask.specs import DataRef, ErrorPolicy
+from o2dask.timeframe import TimeframeRef
+
+__all__ = ["cost_of", "explained", "recovered"]
+
+log = logging.getLogger(__name__)
+
+_COST = "o2dask_cost"
+
+
+def recovered(ctx: ProcessingContext, error: Exception) -> "dict[DataRef, Columns] | None":
+    """Return the outputs with which the timeframe goes on after `error`, or None if it cannot.
+
+    ``on_error`` of a processor is asked first; of an expendable one the outputs are absent.
+    """
+    try:
+        ctx.services[CallbackService](CallbackId.RESET, ctx)
+        if callable(ctx.spec.on_error) and not isinstance(error, FatalError):
+            known = {f.name: getattr(ctx, f.name) for f in fields(ctx)}
+            ctx.spec.on_error(ErrorContext(**known, error=error))
+            return ctx.outputs.send()
+    except Exception as second:
+        second.__cause__ = error
+        error = second
+        if not ctx.spec.expendable:
+            raise
+    if not ctx.spec.expendable or isinstance(error, FatalError):
+        return None
+    ctx.counters.clear()
+    ctx.counters["failed"] = 1
+    log.warning("expendable processor %s, %s: %s: %s", ctx.spec.name, ctx.source, type(error).__name__, error)
+    return {}
+
+
+def explained(error: Exception, processor: str, source: TimeframeRef, policy: ErrorPolicy) -> O2DaskError:
+    """Return the error with processor, timeframe and cost attached, in a form that another process can unpickle."""
+    where = f"processor {processor!r}, {source}"
+    if isinstance(error, O2DaskError) and _survives_pickling(error):
+        told: O2DaskError = error
+    else:
+        told = ProcessorError(f"processor {processor!r} failed on {source.id}: {type(error).__name__}: {error}")
+    told.add_note(where)
+    setattr(told, _COST, str(ErrorPolicy.FAIL if isinstance(error, FatalError) else policy))
+    return told
+
+
+def cost_of(error: BaseException) -> ErrorPolicy:
+    """Return what an exception costs; one that no processor raised costs its timeframe."""
+    return ErrorPolicy(getattr(error, _COST, ErrorPolicy.QUARANTINE))
+
+
+def _survives_pickling(error: Exception) -> bool:
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:  # noqa: BLE001 - any failure of any kind means no
+        return False
