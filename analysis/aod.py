@@ -58,7 +58,7 @@ class Aod(Sequence[Dataframe]):
         return (self._dataframe(i) for i in range(len(self)))
 
     def _dataframe(self, i: int) -> Dataframe:
-        frame = self._opened.pop(i, None) or Dataframe(self._stored[i])
+        frame = self._opened.pop(i, None) or Dataframe(self._stored[i].fresh())
         self._opened[i] = frame
         if len(self._opened) > KEPT:
             self._opened.popitem(last=False)

@@ -31,7 +31,7 @@ def calls(task: AnalysisTask, process: Process, frame: Dataframe) -> Iterator[di
     DataError
         If a table is not there or not aligned with what it is joined to, naming it, the task and the dataframe.
     """
-    where = f"{process.name} of task {task.name!r}"
+    where = process.name
     tables = {argument.name: _table(task, argument, frame, where) for argument in process.arguments}
     first = process.arguments[0]
     if not first.spec.is_row:

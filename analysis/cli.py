@@ -167,11 +167,15 @@ def _run(tasks: "Sequence[AnalysisTask]", aod: Sequence[str], log_json: bool, **
 
     logging.getLogger("o2dask.analysis").setLevel(logging.ERROR)  # the summary tells what was left out
     with Interrupts() as stop:
-        stop.say = lambda text: sys.stderr.write(text + "\n") and None
+        stop.say = _say
         result = run_tasks(tasks, aod, stop=stop, progress=not log_json, **options)
     if result.interrupted:
         return result, stop.status
     return result, 0 if result.ok else BAD_DATA
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
 
 
 def _tell(result: "Result", out: Path, status: int, log_json: bool) -> None:

@@ -89,16 +89,7 @@ class Join:
     """``Join[Tracks, TracksExtra]``: tables that share the row number, as one."""
 
     def __class_getitem__(cls, specs: Any) -> TableSpec:
-        listed = specs if isinstance(specs, tuple) else (specs,)
-        for spec in listed:
-            _check_is_table(spec, "Join")
-            if spec.is_row:
-                raise SpecError(f"Join[...] of {spec}: want tables; for rows of a join write Join[...].iterator")
-        return TableSpec(
-            names=tuple(name for spec in listed for name in spec.names),
-            stems=tuple(stems for spec in listed for stems in spec.stems),
-            versions=tuple(version for spec in listed for version in spec.versions),
-        )
+        return _joined(specs if isinstance(specs, tuple) else (specs,))
 
 
 class Filtered:
@@ -235,9 +226,21 @@ def table_names() -> Mapping[str, TableSpec]:
     for plain, of_label in stems.items():
         also = stems.get(f"{plain}IU", [])  # O2's Tracks are made of TracksIU by propagation; both serve
         found[plain] = TableSpec(names=(plain,), stems=((*of_label, *also),), versions=(None,))
-    found["FullTracks"] = Join[found["Tracks"], found["TracksExtra"]]
-    found["BCsWithTimestamps"] = Join[found["BCs"], found["Timestamps"]]
+    found["FullTracks"] = _joined((found["Tracks"], found["TracksExtra"]))
+    found["BCsWithTimestamps"] = _joined((found["BCs"], found["Timestamps"]))
     return found
+
+
+def _joined(specs: tuple[Any, ...]) -> TableSpec:
+    for spec in specs:
+        _check_is_table(spec, "Join")
+        if spec.is_row or spec.is_filtered:
+            raise SpecError(f"Join[...] of {spec}: want tables; write Join[...].iterator, or Filtered[Join[...]]")
+    return TableSpec(
+        names=tuple(name for spec in specs for name in spec.names),
+        stems=tuple(stems for spec in specs for stems in spec.stems),
+        versions=tuple(version for spec in specs for version in spec.versions),
+    )
 
 
 def _of_model(name: str, model: TableModel) -> TableSpec:

@@ -6,6 +6,7 @@ before it failed on a dataframe is thrown away.
 
 import logging
 import os
+import pickle
 import threading
 import time
 import traceback
@@ -55,7 +56,9 @@ class Failure:
 
     def __str__(self) -> str:
         where = f"{self.url}:{self.dataframe}" if self.dataframe else self.url
-        return f"{where}: task {self.task!r}: {self.reason}" if self.task else f"{where}: {self.reason}"
+        if self.task:
+            return f"{where}: task {self.task!r}: {self.reason}"
+        return self.reason if self.reason.startswith(self.url) else f"{where}: {self.reason}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,7 +102,12 @@ def pack(job: Job) -> bytes:
     """Return a job as bytes for workers; classes of notebooks and of files given by path travel by value."""
     import cloudpickle
 
-    return zlib.compress(cloudpickle.dumps(job), 1)
+    try:
+        return zlib.compress(cloudpickle.dumps(job), 1)
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        names = ", ".join(task.name for task in job.tasks)
+        remedy = "make what cannot be pickled (open files, locks) in init()"
+        raise ConfigError(f"tasks {names}: cannot be sent to workers: {error}; {remedy}") from error
 
 
 def unpack(packed: bytes) -> Job:
@@ -109,8 +117,6 @@ def unpack(packed: bytes) -> Job:
 
 @lru_cache(maxsize=8)
 def _unpacked(packed: bytes, process: int, thread: int) -> Job:
-    import pickle
-
     job: Job = pickle.loads(zlib.decompress(packed))  # made by `pack` in the driver of this run, never a file
     for task in job.tasks:
         start(task, job.conditions)
@@ -174,7 +180,7 @@ def _run_dataframe(job: Job, stored: DataFrameSource, partial: Partial) -> None:
     for attempt in range(job.retries + 1):
         failed: list[Failure] = []
         try:
-            frame = WorkFrame(stored)
+            frame = WorkFrame(stored.fresh())
             n_rows = _run_tasks(job, frame, failed, may_retry=attempt < job.retries)
             if job.save:
                 partial.n_written += _save(job, frame, failed)

@@ -313,8 +313,9 @@ class _Workers:
     """Dask workers and what is expected of them."""
 
     def __init__(self, client: Any, n: int, supervise: Callable[[], str]) -> None:
-        from distributed import as_completed
+        import distributed
 
+        as_completed: Any = distributed.as_completed
         self.client, self.n, self._supervise = client, n, supervise
         self._completed = as_completed(loop=client.loop, raise_errors=False)
 

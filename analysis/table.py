@@ -87,6 +87,12 @@ class Table:
 
         return four_momenta(self, m)
 
+    def to_awkward(self, *names: str) -> Any:
+        """Return the rows as awkward records, one field per getter (default: all); fields are read when touched."""
+        from o2dask.analysis.virtual import virtual_records
+
+        return virtual_records(self, names)
+
     def __repr__(self) -> str:
         shape = "rows" if not self._levels else f"x {_shape(self._levels)}"
         trees = ", ".join(self._group.trees)

@@ -16,6 +16,7 @@ from o2dask.analysis.declarations import IndexTable, SpawnedTable, TableSpec
 from o2dask.analysis.expressions import Expression
 from o2dask.analysis.outputs import Output, is_hist
 from o2dask.analysis.producing import Builds, Produces, Spawns, TableCursor
+from o2dask.analysis.slicing import Preslice
 from o2dask.errors import ConfigError, SpecError
 
 __all__ = ["AnalysisTask", "Argument", "Filter", "Process", "Service"]
@@ -99,8 +100,10 @@ class AnalysisTask:
 
     def __init_subclass__(cls, **extra: Any) -> None:
         super().__init_subclass__(**extra)
-        names = dict.fromkeys(name for base in reversed(cls.__mro__[:-1]) for name in vars(base))
-        cls._members = {name: inspect.getattr_static(cls, name) for name in names if not name.startswith("__")}
+        bases = [base for base in reversed(cls.__mro__) if base is not AnalysisTask and base is not object]
+        names = dict.fromkeys(name for base in bases for name in vars(base) if not name.startswith("_"))
+        members = {name: inspect.getattr_static(cls, name) for name in names}
+        cls._members = {name: member for name, member in members.items() if _is_declaration(name, member)}
 
     def __init__(self, *, name: str = "", **settings: Any) -> None:
         self.name = name or _kebab(type(self).__name__)
@@ -149,9 +152,9 @@ class AnalysisTask:
         for name, member in self._members.items():
             if isinstance(member, ProcessSwitch) and member.function is not None:
                 found.append(_process(self.name, name, member.function))
-            elif name == "process" and callable(member):
+            elif name == "process" and inspect.isfunction(member):
                 found.append(_process(self.name, name, member))
-            elif name.startswith("process") and inspect.isfunction(member):
+            elif inspect.isfunction(member):
                 raise SpecError(
                     f"task {self.name!r}: {name}: put @o2.ProcessSwitch('what it does', default) above it, "
                     "or give it a name that does not begin with process"
@@ -196,7 +199,7 @@ def _process(task: str, name: str, function: Callable[..., Any]) -> Process:
         parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     except NameError as error:
         raise SpecError(f"{where}: annotations cannot be read: {error}") from None
-    arguments = []
+    arguments: list[Argument] = []
     for parameter in parameters:
         spec = parameter.annotation
         if not isinstance(spec, TableSpec):
@@ -208,6 +211,13 @@ def _process(task: str, name: str, function: Callable[..., Any]) -> Process:
     if not arguments:
         raise SpecError(f"{where}: want at least one table as argument, such as tracks: o2.Tracks")
     return Process(name, tuple(arguments))
+
+
+def _is_declaration(name: str, member: Any) -> bool:
+    if isinstance(member, (Configurable, Filter, Output, ProcessSwitch, Produces, Spawns, Builds, Preslice, Service)):
+        return True
+    is_table = isinstance(member, dict) and bool(member) and all(map(is_hist, member.values()))
+    return is_hist(member) or is_table or (name.startswith("process") and inspect.isfunction(member))
 
 
 def _empty(template: Any) -> Any:

@@ -100,6 +100,10 @@ class DataFrameSource(ABC):
         """Return the least and greatest value of a column per row group, NaN aside; None if storage does not tell."""
         return None
 
+    def fresh(self) -> "DataFrameSource":
+        """Return one that remembers nothing of what was read, to be used and dropped: long lists stay small."""
+        return self
+
     def columns(self, tree: str) -> dict[str, Column]:
         """Return the stored columns of a table by name: dtype, row shape, unit, text."""
         return {column.name: column for column in self.schema(tree).columns}

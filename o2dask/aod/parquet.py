@@ -8,7 +8,7 @@ suits truncated mantissas: a track table is written more than twice as fast as w
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from o2dask.errors import DataError, ShapeError, SpecError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DTYPES", "ROWS_PER_GROUP", "limits", "n_rows", "read_schema", "read_table", "row_groups", "write_table"]
+__all__ = ["DTYPES", "ROWS_PER_GROUP", "Footer", "n_rows", "read_footer", "read_schema", "read_table", "write_table"]
 
 DTYPES = frozenset(
     ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
@@ -56,7 +56,11 @@ def write_table(file: "str | Path | IO[bytes]", columns: Columns) -> None:
 
 
 def read_table(
-    file: Any, columns: Iterable[str] | None = None, where: str = "", groups: Iterable[int] | None = None
+    file: Any,
+    columns: Iterable[str] | None = None,
+    where: str = "",
+    groups: Iterable[int] | None = None,
+    footer: "Footer | None" = None,
 ) -> Columns:
     """Return the table, or only the named columns of it: the bytes of the others are not read.
 
@@ -70,6 +74,8 @@ def read_table(
         What error messages call the file; its path if left out.
     groups : iterable of int, optional
         Row groups to read; all if left out.
+    footer : Footer, optional
+        From `read_footer`, which is then not done again.
 
     Raises
     ------
@@ -79,12 +85,13 @@ def read_table(
         If it has no such column.
     """
     where = where or str(file)
-    with _opened(file, where) as parquet:
-        schema = _schema(parquet.schema_arrow, where)
-        if columns is not None:
-            wanted = tuple(schema[name] for name in columns)
-            schema = Schema(schema.name, wanted, schema.version)
-        names = list(schema.names)
+    footer = footer or read_footer(file, where)
+    schema = footer.schema
+    if columns is not None:
+        wanted = tuple(schema[name] for name in columns)
+        schema = Schema(schema.name, wanted, schema.version)
+    names = list(schema.names)
+    with _opened(file, where, footer.metadata) as parquet:
         chosen = None if groups is None else list(groups)
         read = parquet.read if chosen is None else partial(parquet.read_row_groups, chosen)
         table = _guarded(lambda: read(columns=names), where)
@@ -93,40 +100,51 @@ def read_table(
     return Columns.from_arrow(schema, table)
 
 
-def read_schema(file: Any, where: str = "") -> Schema:
-    """Return the schema of a table without reading its columns."""
+class Footer(NamedTuple):
+    """What the end of a Parquet file says: Arrow's metadata, and the columns as AOD columns."""
+
+    metadata: Any
+    schema: Schema
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.metadata.num_rows)
+
+    @property
+    def row_groups(self) -> np.ndarray:
+        """First row of every row group, and the number of rows."""
+        counts = [self.metadata.row_group(i).num_rows for i in range(self.metadata.num_row_groups)]
+        return np.cumsum([0, *counts]) if counts else np.array([0, 0])
+
+    def limits(self, column: str) -> "tuple[np.ndarray, np.ndarray] | None":
+        """Return the least and greatest value of a plain column per row group, NaN aside; None if it has none."""
+        paths = [self.metadata.schema.column(i).path for i in range(len(self.metadata.schema))]
+        if column not in paths:
+            return None
+        i_column = paths.index(column)
+        groups = range(self.metadata.num_row_groups)
+        found = [self.metadata.row_group(i).column(i_column).statistics for i in groups]
+        if not found or any(each is None or not each.has_min_max for each in found):
+            return None
+        return np.array([each.min for each in found]), np.array([each.max for each in found])
+
+
+def read_footer(file: Any, where: str = "") -> Footer:
+    """Return the footer of a file; no column is read."""
     where = where or str(file)
     with _opened(file, where) as parquet:
-        return _schema(parquet.schema_arrow, where)
+        return Footer(parquet.metadata, _schema(parquet.schema_arrow, where))
+
+
+def read_schema(file: Any, where: str = "") -> Schema:
+    """Return the schema of a table without reading its columns."""
+    return read_footer(file, where).schema
 
 
 def n_rows(file: Any, where: str = "") -> int:
     """Return the number of rows from the footer of the file."""
-    with _opened(file, where or str(file)) as parquet:
-        return int(parquet.metadata.num_rows)
-
-
-def row_groups(file: Any, where: str = "") -> np.ndarray:
-    """Return the first row of every row group, and the number of rows."""
-    with _opened(file, where or str(file)) as parquet:
-        footer = parquet.metadata
-        counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
-    return np.cumsum([0, *counts]) if counts else np.array([0, 0])
-
-
-def limits(file: Any, column: str, where: str = "") -> "tuple[np.ndarray, np.ndarray] | None":
-    """Return the least and greatest value of a plain column per row group, NaN aside; None if the footer has none."""
-    where = where or str(file)
-    with _opened(file, where) as parquet:
-        footer = parquet.metadata
-        paths = [footer.schema.column(i).path for i in range(len(footer.schema))]
-        if column not in paths:
-            return None
-        i_column = paths.index(column)
-        found = [footer.row_group(i).column(i_column).statistics for i in range(footer.num_row_groups)]
-    if not found or any(each is None or not each.has_min_max for each in found):
-        return None
-    return np.array([each.min for each in found]), np.array([each.max for each in found])
+    return read_footer(file, where).n_rows
 
 
 def check_storable(schema: Schema) -> None:
@@ -156,11 +174,11 @@ def _encodings(schema: Schema) -> tuple[list[str], list[str], list[str]]:
     return split, packed, listed
 
 
-def _opened(file: Any, where: str) -> Any:
+def _opened(file: Any, where: str, metadata: Any = None) -> Any:
     import pyarrow.parquet as pq
 
     source = str(file) if isinstance(file, Path) else file
-    return _guarded(lambda: pq.ParquetFile(source, page_checksum_verification=True), where)
+    return _guarded(lambda: pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True), where)
 
 
 def _guarded(read: Any, where: str) -> Any:

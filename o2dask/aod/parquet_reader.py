@@ -1,5 +1,6 @@
 """Dataframes in a folder of Parquet files, ours or copied from elsewhere, local or behind an fsspec URL."""
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -21,6 +22,7 @@ class ParquetDataFrame(DataFrameSource):
 
     def __init__(self, store: Store, number: int) -> None:
         self.store, self.number, self.url = store, number, store.url
+        self._footers: dict[str, parquet.Footer] = {}
         folder = folder_name(number)
         if self._manifest:
             self.tables = tuple(self._manifest.rows)
@@ -57,10 +59,7 @@ class ParquetDataFrame(DataFrameSource):
     def n_rows(self, tree: str) -> int:
         """Return the number of rows of a table."""
         self.check_has(tree)
-        if self._manifest:
-            return self._manifest.rows[tree]
-        with self._file(tree) as file:
-            return parquet.n_rows(file, self._path(tree))
+        return self._manifest.rows[tree] if self._manifest else self._footer(tree).n_rows
 
     def n_bytes(self, tree: str) -> int:
         """Return the size of the file of a table [bytes]."""
@@ -69,35 +68,45 @@ class ParquetDataFrame(DataFrameSource):
 
     def schema(self, tree: str) -> Schema:
         """Return the stored columns of a table."""
-        self.check_has(tree)
-        with self._file(tree) as file:
-            return schema_of(tree, parquet.read_schema(file, self._path(tree)).columns)
+        return schema_of(tree, self._footer(tree).schema.columns)
 
     def table(self, tree: str, columns: Iterable[str] | None = None) -> Columns:
         """Return a table, or the named columns of it."""
-        self.check_has(tree)
-        with self._file(tree) as file:
-            read = parquet.read_table(file, columns, self._path(tree))
-        return Columns(schema_of(tree, read.schema.columns), dict(read))
+        return self._read(tree, columns, None)
 
     def row_groups(self, tree: str) -> np.ndarray:
         """Return where the row groups of a table begin, and its number of rows."""
-        self.check_has(tree)
-        with self._file(tree) as file:
-            return parquet.row_groups(file, self._path(tree))
+        return self._footer(tree).row_groups
 
     def rows(self, tree: str, columns: Iterable[str], first: int, last: int) -> Columns:
         """Return the named columns of some row groups."""
-        self.check_has(tree)
-        with self._file(tree) as file:
-            read = parquet.read_table(file, columns, self._path(tree), groups=range(first, last))
-        return Columns(schema_of(tree, read.schema.columns), dict(read))
+        return self._read(tree, columns, range(first, last))
 
     def limits(self, tree: str, column: str) -> "tuple[np.ndarray, np.ndarray] | None":
         """Return what the footer says of a column, per row group."""
-        self.check_has(tree)
+        return self._footer(tree).limits(column)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels: names, not what was read."""
+        return {**self.__dict__, "_footers": {}}
+
+    def fresh(self) -> "ParquetDataFrame":
+        """Return one without footers."""
+        return copy.copy(self)
+
+    def _read(self, tree: str, columns: Iterable[str] | None, groups: range | None) -> Columns:
+        footer = self._footer(tree)
         with self._file(tree) as file:
-            return parquet.limits(file, column, self._path(tree))
+            read = parquet.read_table(file, columns, self._path(tree), groups, footer)
+        return Columns(schema_of(tree, read.schema.columns), dict(read))
+
+    def _footer(self, tree: str) -> parquet.Footer:
+        """Return the footer of a table's file, read once: a committed dataframe does not change."""
+        self.check_has(tree)
+        if tree not in self._footers:
+            with self._file(tree) as file:
+                self._footers[tree] = parquet.read_footer(file, self._path(tree))
+        return self._footers[tree]
 
     def _path(self, tree: str) -> str:
         return self.store.join(folder_name(self.number), f"{tree}.parquet")

@@ -1,0 +1,208 @@
+"""An analysis of tracks, ours beside loops written by hand: pt, eta, phi, a cut, a 1D and a 2D histogram.
+
+The same data, histograms (boost-histogram, through hist) and cut for all; results are compared bin by bin. Formulas of
+the hand-written loops are the shortest numpy has for the same columns. Rows per second of CPU time of one process
+(threads of Arrow included), median of several runs, files in the cache of the system. Tables are written with
+`o2dask.aod`, floats cut to the producer's precision, values made up from a fixed seed.
+
+    python benchmarks/analysis.py [--small] [--tracks 5_000_000] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+import pyarrow.parquet as pq
+import uproot
+from rich.console import Console
+from rich.table import Table
+
+import o2dask as o2
+from o2dask.aod.conversion import convert
+from o2dask.aod.model import tables, truncate
+from o2dask.aod.store import Store, commit_dataframe
+from o2dask.columns import Columns
+
+SEED = 1
+ETA_MAX = 0.8
+STORED = ("fSigned1Pt", "fTgl", "fSnp", "fAlpha")
+
+
+class Spectra(o2.AnalysisTask):
+    """What is measured."""
+
+    h_pt = o2.Hist.new.Reg(100, 0, 10, label="pT [GeV/c]").Double()
+    h_eta_phi = o2.Hist.new.Reg(40, -0.8, 0.8, label="eta").Reg(72, 0, 6.2832, label="phi [rad]").Double()
+
+    def process(self, tracks: o2.Tracks) -> None:
+        pt, eta, phi = tracks.pt(), tracks.eta(), tracks.phi()
+        good = (abs(eta) < ETA_MAX) & (pt > 0.15)
+        self.h_pt.fill(pt[good])
+        self.h_eta_phi.fill(eta[good], phi[good])
+
+
+class TwoColumns(o2.AnalysisTask):
+    """Two columns, a cut, two histograms."""
+
+    h_pt = o2.Hist.new.Reg(100, 0, 10, label="pT [GeV/c]").Double()
+    h_pt_tgl = o2.Hist.new.Reg(100, 0, 10, label="pT [GeV/c]").Reg(50, -1, 1, label="tgl").Double()
+
+    def process(self, tracks: o2.Tracks) -> None:
+        pt, tgl = tracks.pt(), tracks.tgl()
+        good = abs(tgl) < ETA_MAX
+        self.h_pt.fill(pt[good])
+        self.h_pt_tgl.fill(pt[good], tgl[good])
+
+
+def spectra_by_hand(columns: dict[str, np.ndarray], histograms: list[Any]) -> None:
+    """Do what `Spectra` does with stored columns."""
+    pt, eta = 1 / np.abs(columns["fSigned1Pt"]), np.arcsinh(columns["fTgl"])
+    phi = (np.arcsin(columns["fSnp"]) + columns["fAlpha"]) % np.float32(2 * np.pi)
+    good = (np.abs(eta) < ETA_MAX) & (pt > 0.15)
+    histograms[0].fill(pt[good])
+    histograms[1].fill(eta[good], phi[good])
+
+
+def two_columns_by_hand(columns: dict[str, np.ndarray], histograms: list[Any]) -> None:
+    """Do what `TwoColumns` does with stored columns."""
+    pt, tgl = 1 / np.abs(columns["fSigned1Pt"]), columns["fTgl"]
+    good = np.abs(tgl) < ETA_MAX
+    histograms[0].fill(pt[good])
+    histograms[1].fill(pt[good], tgl[good])
+
+
+CASES = {
+    "2 columns": (TwoColumns, two_columns_by_hand, STORED[:2]),
+    "pt, eta, phi": (Spectra, spectra_by_hand, STORED),
+}
+
+
+def make_data(folder: Path, n_tracks: int, per_dataframe: int) -> tuple[Path, Path]:
+    """Write tracks as Parquet and as AO2D.root; return both paths."""
+    rng = np.random.default_rng(SEED)
+    schema = tables()["O2track_iu"].schema
+    parquet, root = folder / "aod", folder / "AO2D.root"
+    for i in range(-(-n_tracks // per_dataframe)):
+        n = min(per_dataframe, n_tracks - i * per_dataframe)
+        arrays = {
+            "fIndexCollisions": np.sort(rng.integers(-1, 150, n)),
+            "fTrackType": np.zeros(n),
+            "fX": rng.uniform(2, 90, n),
+            "fAlpha": np.deg2rad(10 + 20 * rng.integers(0, 18, n)),
+            "fY": rng.normal(0, 8, n),
+            "fZ": rng.normal(0, 80, n),
+            "fSnp": rng.uniform(-0.2, 0.2, n),
+            "fTgl": rng.normal(0, 0.6, n),
+            "fSigned1Pt": rng.choice([-1, 1], n) / rng.exponential(0.5, n).clip(0.05),
+        }
+        made = {c.name: np.ascontiguousarray(arrays[c.name], dtype=c.dtype) for c in schema.columns}
+        columns = truncate(Columns(schema, made))
+        commit_dataframe(Store(parquet), (500000 << 32) + 32 * i, {"O2track_iu": columns}, {})
+    convert(parquet, root)
+    return parquet, root
+
+
+def with_pyarrow(folder: Path, names: tuple[str, ...], fill: Callable[..., None], histograms: list[Any]) -> None:
+    """Loop over the Parquet files."""
+    for path in sorted(folder.glob("DF_*/O2track_iu.parquet")):
+        table = pq.read_table(path, columns=list(names))
+        fill({name: table[name].to_numpy() for name in names}, histograms)
+
+
+def with_uproot(path: Path, names: tuple[str, ...], fill: Callable[..., None], histograms: list[Any]) -> None:
+    """Loop over the dataframes of the file."""
+    with uproot.open(path, array_cache=None) as file:
+        for key in file.keys(recursive=False, cycle=False, filter_name="DF_*"):
+            fill(file[f"{key}/O2track_iu"].arrays(list(names), library="np"), histograms)
+
+
+def ways(case: str, parquet: Path, root: Path) -> dict[str, Callable[[], list[Any]]]:
+    """Return by name what gives the two histograms."""
+    task, fill, names = CASES[case]
+
+    def ours(source: Path) -> list[Any]:
+        result = o2.open_aod(source).run(task(), scheduler="inline", progress=False)
+        assert result.ok, result.summary()
+        return list(next(iter(result.tasks.values())).values())
+
+    def by_hand(loop: Callable[..., None], source: Path) -> list[Any]:
+        histograms = [
+            hist.Hist(*h.axes, storage=hist.storage.Double())
+            for h in (vars(task)[name] for name in vars(task) if name.startswith("h_"))
+        ]
+        loop(source, names, fill, histograms)
+        return histograms
+
+    return {
+        "Parquet, o2dask": lambda: ours(parquet),
+        "Parquet, pyarrow + numpy": lambda: by_hand(with_pyarrow, parquet),
+        "ROOT, o2dask": lambda: ours(root),
+        "ROOT, uproot + numpy": lambda: by_hand(with_uproot, root),
+    }
+
+
+def cpu_seconds(acts: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
+    """Return the median CPU time of each [s], taken in turns so that a busy machine slows all alike."""
+    for act in acts.values():
+        act()
+    seconds: dict[str, list[float]] = {name: [] for name in acts}
+    for _ in range(repeat):
+        for name, act in acts.items():
+            start = time.process_time()
+            act()
+            seconds[name].append(time.process_time() - start)
+    return {name: statistics.median(found) for name, found in seconds.items()}
+
+
+def check_equal(acts: dict[str, Callable[[], list[Any]]]) -> None:
+    """Raise unless all give the same histograms, but for tracks at the very edge of a bin or a cut."""
+    first, *others = (act() for act in acts.values())
+    for other in others:
+        for one, two in zip(first, other, strict=True):
+            total = one.values(flow=True).sum()
+            assert total > 0 and np.abs(one.values(flow=True) - two.values(flow=True)).sum() < 1e-3 * total
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="a quick run of a few seconds")
+    parser.add_argument("--tracks", type=int, default=0, help="default: 5 million")
+    parser.add_argument("--per-dataframe", type=int, default=500_000, help="tracks of one dataframe")
+    parser.add_argument("--repeat", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    n_tracks = args.tracks or (300_000 if args.small else 5_000_000)
+    repeat = args.repeat or (3 if args.small else 5)
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        parquet, root = make_data(Path(name), n_tracks, args.per_dataframe)
+        for case in CASES:
+            acts = ways(case, parquet, root)
+            check_equal(acts)
+            found[case] = {way: n_tracks / s for way, s in cpu_seconds(acts, repeat).items()}
+    table = Table(title=f"{n_tracks:,} tracks, million rows per CPU second")
+    for column in ("what", "how", "M rows/s", "of by hand"):
+        table.add_column(column, justify="left" if column in ("what", "how") else "right")
+    for case, rates in found.items():
+        pairs = list(rates.items())
+        for (way, rate), (_, base) in zip(pairs, [pairs[1], pairs[1], pairs[3], pairs[3]], strict=True):
+            table.add_row(case, way, f"{rate / 1e6:.1f}", f"{rate / base:.2f}")
+    Console().print(table)
+    if args.json:
+        machine = {"machine": platform.machine(), "python": platform.python_version(), "cores": os.cpu_count()}
+        content = {"n_tracks": n_tracks, "seed": SEED, "rows_per_cpu_second": found, **machine}
+        args.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
