@@ -15,6 +15,8 @@ from o2dask.reco.tpc.kernels_walk import reset_cov, walk
 
 __all__ = ["fill_tracks", "find_color", "find_in_sector", "follow", "state_at_outer_end"]
 
+_TRIM_ROWS = 12
+"""Rows at the end of a track on which two in three must have a cluster."""
 _WIDEN = np.float32(16.0)
 """By how much the covariance grows before a walk back over the same clusters."""
 N_ROWS = 152
@@ -39,6 +41,31 @@ def state_at_outer_end(par, sector, row_in, row_out, hits, hit_sector, grid, det
         return False
     par[0], par[1], par[2], par[3] = x, y, grid.yz[hit, 1], snp
     return True
+
+
+@body
+def trim(hits, hit_sector, row, step, stop):
+    """Take the clusters off an end of a track that are fewer than two on three rows; return the row of the new end.
+
+    A track that ends before its walk does picks up clusters of others it crosses: few, over many rows. Only clusters of
+    one sector go: the state at the end is in its frame.
+    """
+    while row != stop:
+        n = 0
+        for k in range(_TRIM_ROWS):
+            at = row + k * step
+            if 0 <= at < N_ROWS and hits[at] >= 0:
+                n += 1
+        if 3 * n >= 2 * _TRIM_ROWS:
+            break
+        following = row + step
+        while following != stop and hits[following] < 0:
+            following += step
+        if hits[following] < 0 or hit_sector[following] != hit_sector[row]:
+            break
+        hits[row] = -1
+        row = following
+    return row
 
 
 @body
@@ -70,13 +97,14 @@ def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
         )
         for k in range(row_out + 1, N_ROWS):
             hits[k] = -1
+    while hits[row_in] < 0 and row_in < row_out:
+        row_in += 1
+    row_out = trim(hits, hit_sector, row_out, -1, row_in)
+    row_in = trim(hits, hit_sector, row_in, 1, row_out)
     n = 0
-    row_in = -1
-    for k in range(row_out + 1):
+    for k in range(row_in, row_out + 1):
         if hits[k] >= 0:
             n += 1
-            if row_in < 0:
-                row_in = k
     if n < search.min_clusters or np.float32(n) < search.min_density * np.float32(row_out - row_in + 1):
         return 0, 0, 0, 0
     return n, row_in, row_out, sector_out

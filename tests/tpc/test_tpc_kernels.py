@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from o2dask.reco.geometry.tpc import BZ_KG
 from o2dask.reco.tpc.grid import O2_FIELD_5KG, make_detector, make_gas, sort_clusters
 from o2dask.reco.tpc.kernels_dedx import crossed_rows, select_lowest, truncated_mean
+from o2dask.reco.tpc.kernels_following import trim
 from o2dask.reco.tpc.kernels_grid import nearest
 from o2dask.reco.tpc.kernels_helix import B2C, gas_step, propagate, rotate, transport
 from o2dask.reco.tpc.kernels_merging import chi2_5
@@ -215,6 +216,18 @@ def test_compiled_bodies_equal_plain_python() -> None:
 def _flat(values) -> np.ndarray:
     parts = values if isinstance(values, tuple) else (values,)
     return np.concatenate([_flat(p) if isinstance(p, tuple) else np.array([p], float) for p in parts])
+
+
+def test_sparse_ends_are_trimmed_and_dense_ones_are_not() -> None:
+    hits, sectors = np.full(152, -1, np.int32), np.zeros(152, np.int32)
+    hits[20:60] = 1
+    hits[[63, 67, 72]] = 1
+    assert trim(hits, sectors, 72, -1, 20) == 63, "eight of the twelve rows from 63 inwards have a cluster"
+    assert (hits[64:] == -1).all() and (hits[20:60] == 1).all()
+    assert trim(hits, sectors, 20, 1, 63) == 20
+    hits[10] = 1
+    sectors[10] = 1
+    assert trim(hits, sectors, 10, 1, 63) == 10, "the state at the end is in the frame of that sector"
 
 
 def test_chi2_of_five_parameters_equals_numpy_and_is_infinite_without_a_positive_covariance() -> None:
