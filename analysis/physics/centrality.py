@@ -1,7 +1,7 @@
 """Centrality: the percentile of an event in a distribution of multiplicities or amplitudes.
 
 Knows arrays and a small JSON file. 0 % is the event with the largest amplitude, as everywhere in ALICE
-(Phys. Rev. C 88 (2013) 044909). Below an anchor point, where the trigger or electromagnetic background distorts the distribution,
+(Phys. Rev. C 88 (2013) 044909). Below an anchor point, where trigger or electromagnetic background distort the sample,
 percentiles are not trusted: the part above is said to be so many percent of the cross section.
 """
 

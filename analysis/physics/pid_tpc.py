@@ -77,7 +77,8 @@ class TpcResponse:
 
     def sigma(self, p: np.ndarray, n_clusters: np.ndarray, species: str) -> np.ndarray:
         """Return the expected width of the signal."""
-        return self.expected(p, species) * self.relative_width(n_clusters)
+        width: np.ndarray = self.expected(p, species) * self.relative_width(n_clusters)
+        return width
 
     def relative_width(self, n_clusters: np.ndarray) -> np.ndarray:
         """Return the width over the signal."""
