@@ -26,10 +26,10 @@ _ASPECT = 3.0
 
 
 class SortedClusters(NamedTuple):
-    """A grid with its order: `index` (n,) int32 is the input row of each sorted cluster, `row_start` (5473,) int32."""
+    """A grid with its order: `source` (n,) int32 is the input row of each sorted cluster, `row_start` (5473,) int32."""
 
     grid: Grid
-    index: np.ndarray
+    source: np.ndarray
     row_start: np.ndarray
 
 

@@ -32,7 +32,7 @@ def z_at_beam_line(par: np.ndarray, bz: float = BZ_KG) -> np.ndarray:
     csp = np.sqrt(np.maximum(1.0 - snp * snp, 1e-6))
     k = -float(B2C) * bz * np.where(np.abs(q2pt) < _MAX_Q2PT, _MAX_Q2PT, q2pt)
     along, across = x * csp + y * snp, y * csp - x * snp
-    return z - tgl * np.arctan2(k * along, 1.0 + k * across) / k
+    return np.asarray(z - tgl * np.arctan2(k * along, 1.0 + k * across) / k)
 
 
 def track_times(

@@ -120,7 +120,7 @@ def find_tracks(clusters: SortedClusters, detector: Detector, params: TpcTrackin
     n, m = out_start[-1]
     par, cov, first = np.empty((n, 6), f4), np.empty((n, 15), f4), np.empty(n + 1, i4)
     hits = np.empty(m, i4), np.empty(m, f4), np.empty(m, f4), np.empty(m, u1), np.empty(m, u1)
-    fill_tracks(pool, pool_start, out_start, clusters.grid, clusters.index, par, cov, first, hits)
+    fill_tracks(pool, pool_start, out_start, clusters.grid, clusters.source, par, cov, first, hits)
     first[n] = m
     return Segments(par, cov, Hits(first, *hits, np.zeros((m, 2), f4)))
 

@@ -246,8 +246,8 @@ def test_the_grid_keeps_every_cluster_and_finds_the_nearest() -> None:
     detector = make_detector(TpcTrackingParams())
     sorted_ = sort_clusters(sector, row, y, z, detector)
     grid = sorted_.grid
-    assert sorted(sorted_.index) == list(range(n))
-    np.testing.assert_array_equal(grid.yz, np.stack([y, z], 1)[sorted_.index])
+    assert sorted(sorted_.source) == list(range(n))
+    np.testing.assert_array_equal(grid.yz, np.stack([y, z], 1)[sorted_.source])
     assert (np.diff(grid.cell_start) >= 0).all() and grid.cell_start[-1] == n
     for _ in range(300):
         i = rng.integers(n)
@@ -258,7 +258,7 @@ def test_the_grid_keeps_every_cluster_and_finds_the_nearest() -> None:
         dy, dz = y - at_y, z - at_z
         distance = np.where((sector == s) & (row == r) & (abs(dy) < wy) & (abs(dz) < wz), dy**2 + dz**2 / 4, np.inf)
         best = int(distance.argmin()) if np.isfinite(distance.min()) else -1
-        assert (sorted_.index[found] if found >= 0 else -1) == best
+        assert (sorted_.source[found] if found >= 0 else -1) == best
 
 
 def test_the_truncated_mean_is_that_of_the_lowest_part() -> None:
