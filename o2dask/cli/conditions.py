@@ -12,9 +12,9 @@ import typer
 from o2dask.errors import CommitError, ConfigError
 
 if TYPE_CHECKING:
-    from o2dask.conditions import Condition, ConditionHeader
+    from o2dask.conditions import Condition, ConditionFetcher, ConditionHeader
 
-__all__ = ["app"]
+__all__ = ["app", "open_conditions"]
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode="rich", help="Put, get, list and freeze conditions."
@@ -208,6 +208,17 @@ def parse_time(text: str) -> int:
             f"time: want ms since 1970, a date such as 2024-05-01T12:00, now or forever, got {text!r}"
         ) from None
     return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def open_conditions(store: str | None, not_after: str | None) -> "ConditionFetcher | None":
+    """Return what ``--conditions`` and ``--conditions-not-after`` of a command mean; None without a store."""
+    if store is None:
+        if not_after is not None:
+            raise ConfigError("--conditions-not-after: want --conditions, too")
+        return None
+    from o2dask.conditions import ConditionFetcher, open_store
+
+    return ConditionFetcher(open_store(store), created_not_after=None if not_after is None else parse_time(not_after))
 
 
 def time_text(ms: int) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["HOW", "LogJson", "Options", "Resume"]
+__all__ = ["HOW", "Conditions", "ConditionsNotAfter", "LogJson", "Options", "Resume"]
 
 HOW, TELL = "What to run", "What is told"
 """Titles of panels in the help."""
@@ -14,6 +14,16 @@ Options = Annotated[
     typer.Option(
         "-o", "--option", metavar="PROCESSOR.OPTION=VALUE", help="Set an option; repeat it.", rich_help_panel=HOW
     ),
+]
+Conditions = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STORE", help="Conditions: a folder, a snapshot.zip or http://host:8080.", rich_help_panel=HOW
+    ),
+]
+ConditionsNotAfter = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Ignore conditions created later (ms, or a date).", rich_help_panel=HOW),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on after an earlier run into the same output.", rich_help_panel=HOW)

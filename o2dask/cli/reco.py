@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from o2dask.cli.parameters import HOW, LogJson, Options, Resume
+from o2dask.cli.parameters import HOW, Conditions, ConditionsNotAfter, LogJson, Options, Resume
 from o2dask.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from o2dask.timeframe import TimeframeRef
     from o2dask.workflow import Topology
 
-__all__ = ["reco"]
+__all__ = ["reco", "sink_of", "timeframes_of"]
 
 WORK = "Workers"
 
@@ -44,6 +44,8 @@ def reco(
     workflow: Annotated[str, _WORKFLOW] = "async",
     option: Options = [],  # noqa: B006 - typer wants a list
     keep: Annotated[list[str], _KEEP] = [],  # noqa: B006
+    conditions: Conditions = None,
+    conditions_not_after: ConditionsNotAfter = None,
     resume: Resume = False,
     runner: Annotated[str, _RUNNER] = "batch",
     workers: Annotated[int | None, _WORKERS] = None,
@@ -68,8 +70,10 @@ def reco(
     o2dask reco @list.txt --out aod/ --resume
     o2dask reco tf.ctf --out aod/ -o tpc-tracker.min_clusters=50
     o2dask reco tf.ctf --out aod/ --scheduler tcp://head-node:8786
+    o2dask reco tf.ctf --out aod/ --conditions run505673.zip
     o2dask reco tf.ctf --out tracks/ --keep TPC/TRACKS --runner inline
     """
+    from o2dask.cli.conditions import open_conditions
     from o2dask.cli.running import carry_out, parse_options
     from o2dask.runners.settings import BatchSettings
     from o2dask.workflow import compile_workflow, load_workflow
@@ -90,12 +94,14 @@ def reco(
         gpu=gpu,
         dashboard=dashboard,
     )
-    topology = compile_workflow(load_workflow(workflow), parse_options(option))
-    refs, lost = _timeframes(files)
+    topology = compile_workflow(
+        load_workflow(workflow), parse_options(option), conditions=open_conditions(conditions, conditions_not_after)
+    )
+    refs, lost = timeframes_of(files)
     status = carry_out(
         topology,
         refs,
-        _sink(topology, out, keep),
+        sink_of(topology, out, keep),
         settings,
         where=out,
         inline=runner == "inline",
@@ -105,7 +111,7 @@ def reco(
     raise typer.Exit(status)
 
 
-def _timeframes(files: list[str]) -> "tuple[list[TimeframeRef], list[str]]":
+def timeframes_of(files: list[str]) -> "tuple[list[TimeframeRef], list[str]]":
     """Return the timeframes of the files, and a line for everything that the files have lost."""
     from o2dask.ctf import Damage, list_timeframes
 
@@ -117,7 +123,8 @@ def _timeframes(files: list[str]) -> "tuple[list[TimeframeRef], list[str]]":
     return refs, lost
 
 
-def _sink(topology: "Topology", out: str, keep: list[str]) -> "Sink":
+def sink_of(topology: "Topology", out: str, keep: list[str]) -> "Sink":
+    """Return the sink that writes the data chosen as Arrow files, or, if none are, the AOD."""
     if keep:
         from o2dask.runners.folder import FolderSink
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from o2dask.cli.parameters import Options
+from o2dask.cli.parameters import Conditions, ConditionsNotAfter, Options
 from o2dask.errors import ConfigError
 
 __all__ = ["app"]
@@ -44,6 +44,8 @@ def show(
     keep: Annotated[
         list[str], typer.Option(metavar="PATTERN", help="Data that leave through the output (AOD/*); repeat it.")
     ] = [],  # noqa: B006
+    conditions: Conditions = None,
+    conditions_not_after: ConditionsNotAfter = None,
 ) -> None:
     """Show a workflow: processors in the order of execution, who feeds whom, options, and the tasks they travel in.
 
@@ -61,6 +63,7 @@ def show(
     from functools import reduce
     from operator import or_
 
+    from o2dask.cli.conditions import open_conditions
     from o2dask.cli.running import parse_options
     from o2dask.specs import WorkflowSpec
     from o2dask.workflow import Topology, compile_workflow, load_workflow
@@ -68,7 +71,8 @@ def show(
 
     specs = [Topology.from_json(sys.stdin.read()).workflow() if n == "-" else load_workflow(n) for n in names]
     merged: WorkflowSpec = reduce(or_, specs)
-    text = drawn(compile_workflow(merged, parse_options(option)), format, keep)
+    fetcher = open_conditions(conditions, conditions_not_after)
+    text = drawn(compile_workflow(merged, parse_options(option), conditions=fetcher), format, keep)
     if out is None:
         sys.stdout.write(text + "\n")
         return

@@ -35,7 +35,7 @@ __all__ = ["CcdbStore"]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_HOPS = 5
-_KEPT = 64
+_KEPT, _KEPT_BYTES = 64, 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,9 @@ class _Memory:
         with self.lock:
             self.kept.pop(condition.header.etag, None)
             self.kept[condition.header.etag] = condition
-            while len(self.kept) > _KEPT:
-                del self.kept[next(iter(self.kept))]
+            n_bytes = sum(len(c.payload) for c in self.kept.values())
+            while len(self.kept) > 1 and (len(self.kept) > _KEPT or n_bytes > _KEPT_BYTES):
+                n_bytes -= len(self.kept.pop(next(iter(self.kept))).payload)
 
 
 class CcdbStore:

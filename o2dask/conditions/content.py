@@ -6,6 +6,7 @@ CCDB is full, stay bytes; `decode_root` hands them to uproot.
 
 import io
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -33,6 +34,19 @@ OBJECT_TYPES = {ARROW: "arrow", JSON: "json", NPZ: "npz", BYTES: "bytes"}
 _SCHEMA = b"o2dask.columns"
 _OBJECT = "ccdb_object"  # CcdbApi::CCDBOBJECT_ENTRY
 _NOT_OBJECTS = ("ccdb_meta", "ccdb_query")
+_ROOT_TYPES = {
+    "Long64_t": ">i8",
+    "long": ">i8",
+    "ULong64_t": ">u8",
+    "unsigned long": ">u8",
+    "int": ">i4",
+    "unsigned int": ">u4",
+    "short": ">i2",
+    "unsigned short": ">u2",
+    "float": ">f4",
+    "double": ">f8",
+}
+_VECTOR = re.compile(rf"(?:std::)?vector<({'|'.join(_ROOT_TYPES)})>")
 
 
 def encode(content: Any, content_type: str | None = None) -> tuple[str, bytes]:
@@ -90,7 +104,9 @@ def decode_root(condition: Condition) -> Any:
             raise ConditionError(
                 f"{_name(condition)}: want one object in the ROOT file, got {', '.join(names) or 'none'}"
             )
-        return file[name]
+        key = file.key(name)
+        vector = _VECTOR.fullmatch(key.fClassName)
+        return key.get() if vector is None else _read_vector(key, _ROOT_TYPES[vector[1]])
     except ConditionError:
         raise
     except Exception as error:  # uproot raises whatever a damaged file makes its parser raise
@@ -98,6 +114,23 @@ def decode_root(condition: Condition) -> Any:
             f"{_name(condition)}: uproot cannot read it: {type(error).__name__}: {error!s:.200}; "
             "take Condition.payload to ROOT"
         ) from error
+
+
+def _read_vector(key: Any, dtype: str) -> np.ndarray:
+    """Return a ``std::vector`` of numbers that is an object of its own, such as CTP/Calib/OrbitReset.
+
+    ROOT puts the byte count and version of the class before it (TCollectionClassStreamer); uproot 5.7 expects neither.
+    """
+    raw = np.asarray(key.get_uncompressed_chunk_cursor()[0].raw_data, np.uint8).tobytes()
+    first = int.from_bytes(raw[:4], "big")
+    start = 6 if first & 0x40000000 and (first & ~0x40000000) + 4 == len(raw) else 0
+    length = int.from_bytes(raw[start : start + 4], "big")
+    values = np.frombuffer(raw, dtype, offset=start + 4)
+    if len(values) != length:
+        raise ValueError(f"want a vector of {length} numbers, got {len(values)}")
+    native = values.astype(values.dtype.newbyteorder("="))
+    native.flags.writeable = False
+    return native
 
 
 def _name(condition: Condition) -> str:

@@ -78,7 +78,11 @@ class ConditionFetcher:
         decode = self.decoders.get(condition.header.path)
         if decode is None:
             return condition.content
-        return state.get(("condition", condition.header.etag, decode), lambda: decode(condition))
+        decoded: dict[str, tuple[str, Any]] = state.get(("decoded conditions", self.identity), dict)
+        etag, path = condition.header.etag, condition.header.path
+        if decoded.get(path, ("", None))[0] != etag:  # one for each path: the one before is not needed again
+            decoded[path] = (etag, decode(condition))
+        return decoded[path][1]
 
     def condition(self, ref: DataRef, timeframe: TimeframeId, state: "WorkerState", *, path: str = "") -> Condition:
         """Return the object with its header, as `fetch` finds it."""

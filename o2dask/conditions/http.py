@@ -95,7 +95,9 @@ class Http:
                 reply = self._once(method, url, {**self.headers, **(headers or {})}, body)
             except (OSError, http.client.HTTPException) as error:
                 reason = error.reason if isinstance(error, urllib.error.URLError) else error
-                why = "does not answer in time" if isinstance(reason, TimeoutError) else f"{reason}" or repr(reason)
+                why = str(reason) or repr(reason)
+                if isinstance(reason, TimeoutError) and "longer" not in why:
+                    why = f"does not answer in {self.timeout_s:g} s"
                 if body is not None and not isinstance(reason, ConnectionRefusedError):
                     raise ConditionServerError(
                         f"{method} {url}: {why}; look whether it arrived, then try again"
@@ -116,14 +118,13 @@ class Http:
         request = urllib.request.Request(url, body, dict(headers), method=method)
         with _opener().open(request, timeout=self.timeout_s) as answer:
             parts, n_bytes = [], 0
-            # urllib's own headers are for HTTP/1.1 without keep-alive; read1 returns with what has come
-            while chunk := answer.read1(_CHUNK):
+            while chunk := answer.read1(_CHUNK):  # returns with what has come, so that the clock is looked at
                 parts.append(chunk)
                 n_bytes += len(chunk)
                 if n_bytes > self.max_bytes:
                     raise http.client.HTTPException(f"want at most {self.max_bytes} bytes, got more")
                 if time.monotonic() > end:
-                    raise TimeoutError(f"longer than {self.total_s} s")
+                    raise TimeoutError(f"longer than {self.total_s:g} s for one answer")
             length = answer.headers.get("Content-Length")
             is_whole = not length or not length.isdigit() or n_bytes == int(length)
             if not is_whole and method != "HEAD" and answer.status not in (204, 304):

@@ -196,6 +196,10 @@ class Index:
                     f"{self.file}: {error}; is the folder writable, the disk full? "
                     "A folder that cannot be written needs its index: make it where it can"
                 ) from error
+            if "locked" in str(error):
+                raise CommitError(
+                    f"{self.file}: another process has been writing for {_BUSY_S:g} s; try again"
+                ) from error
             raise ConditionError(f"{self.file}: {error}; {self.remedy}") from error
         except sqlite3.DatabaseError as error:
             raise ConditionError(f"{self.file}: damaged: {error}; {self.remedy}") from error

@@ -14,6 +14,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -172,8 +173,8 @@ class LocalStore:
         return found
 
     def _add(self, header: ConditionHeader, payload: bytes, *, is_dated: bool) -> ConditionHeader:
+        file = self._file(header)
         try:
-            file = self._file(header)
             file.parent.mkdir(parents=True, exist_ok=True)
             _write(file, payload)
             index = self._index
@@ -183,8 +184,13 @@ class LocalStore:
                 index.add(db, header)
                 # before the index row is committed: an object that was put survives the loss of the index
                 _write(beside(file), json.dumps(header.to_json(), indent=1).encode())
-        except OSError as error:
-            raise CommitError(f"{self.folder}: cannot store {header.path}: {error.strerror or error}") from error
+        except BaseException as error:  # what was not put must not come back in a rebuild
+            for left in (beside(file), file):
+                with suppress(OSError):
+                    left.unlink(missing_ok=True)
+            if isinstance(error, OSError) and not isinstance(error, CommitError):
+                raise CommitError(f"{self.folder}: cannot store {header.path}: {error.strerror or error}") from error
+            raise
         return header
 
     def _remove(self, headers: Sequence[ConditionHeader]) -> None:
