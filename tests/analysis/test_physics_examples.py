@@ -1,0 +1,94 @@
+"""The examples of the physics helpers run on made-up collisions and find what was put in."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from physics_samples import aod_tables, sample
+
+from o2dask.aod.store import Store, commit_dataframe
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ON_AOD = ("dca_distribution", "pid_nsigma", "spectra_by_centrality", "two_particle_correlation", "v0_mass")
+
+
+@pytest.fixture(scope="module")
+def physics_aod(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("physics_aod")
+    for i in range(2):
+        rng = np.random.default_rng(i)
+        made = sample(rng, n_collisions=60, n_primaries=rng.integers(10, 150, 60), n_k0s=6, n_lambda=6)
+        commit_dataframe(Store(folder), (500000 << 32) + 32 * i, aod_tables(rng, made), {})
+    return folder
+
+
+def output_of(name, monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    return capsys.readouterr().out
+
+
+def number_after(text, words):
+    return float(re.search(re.escape(words) + r"\s*(-?[0-9.]+)", text)[1])
+
+
+@pytest.mark.parametrize("name", [*ON_AOD, "v2_event_plane"])
+def test_examples_are_short_and_state_their_expectation(name):
+    text = (EXAMPLES / f"{name}.py").read_text()
+    assert len(text.splitlines()) < 60
+    assert "expected" in text and "Usage:" in text
+
+
+def test_v0s_stand_at_their_masses(physics_aod, monkeypatch, capsys):
+    text = output_of("v0_mass", monkeypatch, capsys, physics_aod)
+    for name, mass in (("k0s", 0.497611), ("lambda", 1.115683)):
+        n, error = map(int, re.search(rf"{name}: (\d+) \+- (\d+) above", text).groups())
+        assert n > 4 * error
+        assert abs(number_after(text[text.index(name) :], "mean mass") - mass) < 0.002
+
+
+def test_the_dca_is_centred(physics_aod, monkeypatch, capsys):
+    text = output_of("dca_distribution", monkeypatch, capsys, physics_aod)
+    assert abs(number_after(text, "median of all")) < 5 * number_after(text, "+-")
+    rows = [list(map(float, re.findall(r"-?\d+\.\d+", line)[-4:])) for line in text.splitlines()[1:-1]]
+    assert len(rows) >= 4
+    for _, width, of_fit, _ in rows:
+        assert 0.8 < width / of_fit < 1.4  # the sample is smeared by the errors it states; decays widen it
+
+
+def test_sigmas_are_sigmas(physics_aod, monkeypatch, capsys):
+    text = output_of("pid_nsigma", monkeypatch, capsys, physics_aod)
+    for name in ("Pi", "Pr"):
+        _, mean, width, _ = re.search(rf"^{name} +(\d+) +(\S+) +(\S+) +(\S+)%", text, re.M).groups()
+        assert abs(float(mean)) < 0.2 and abs(float(width) - 1) < 0.15
+
+
+def test_uncorrelated_particles_have_no_correlation(physics_aod, monkeypatch, capsys):
+    text = output_of("two_particle_correlation", monkeypatch, capsys, physics_aod)
+    assert abs(number_after(text, "mean correlation") - 1) < 0.03
+    values = [tuple(map(float, m)) for m in re.findall(r"C = (\S+) \+- (\S+)", text)]
+    assert len(values) == 12
+    assert sum(((value - 1) / error) ** 2 for value, error in values) < 12 + 5 * np.sqrt(24)
+
+
+def test_spectra_come_by_centrality(physics_aod, monkeypatch, capsys):
+    text = output_of("spectra_by_centrality", monkeypatch, capsys, physics_aod)
+    events = [float(line.split()[4]) for line in text.splitlines() if re.match(r" *\d+ - ", line)]
+    assert len(events) == 3
+    assert np.abs(np.array(events) - [24, 36, 60]).max() <= 8  # of 120 events, those of equal multiplicity together
+    assert "dN/deta falls with centrality: yes" in text
+
+
+def test_flow_comes_back(monkeypatch, capsys):
+    text = output_of("v2_event_plane", monkeypatch, capsys)
+    for method in ("event plane", "scalar product"):
+        value, error = map(float, re.search(rf"v2 from the {method} +(\S+) \+- ([0-9.]+),", text).groups())
+        assert abs(value - 0.08) < 5 * error
+
+
+def test_examples_take_the_aod_from_the_environment(physics_aod, monkeypatch, capsys):
+    monkeypatch.setenv("O2DASK_AOD", str(physics_aod))
+    assert "expected 0" in output_of("dca_distribution", monkeypatch, capsys)
