@@ -9,14 +9,31 @@ from typing import Any
 __version__ = "0.1.0"
 
 _LAZY = {
+    "AlgorithmSpec": "o2dask.specs",
     "Columns": "o2dask.columns",
+    "CompletionOp": "o2dask.specs",
+    "CompletionPolicy": "o2dask.specs",
+    "ConfigContext": "o2dask.options",
+    "ConfigParamSpec": "o2dask.options",
     "DataProcessorSpec": "o2dask.specs",
+    "DataRef": "o2dask.specs",
+    "ErrorPolicy": "o2dask.specs",
+    "FatalError": "o2dask.errors",
     "InputSpec": "o2dask.specs",
-    "Option": "o2dask.specs",
+    "Option": "o2dask.options",
     "OutputSpec": "o2dask.specs",
     "Task": "o2dask.specs",
     "WorkflowSpec": "o2dask.specs",
+    "customize": "o2dask.options",
+    "forward": "o2dask.workflow.builders",
+    "input_proxy": "o2dask.workflow.builders",
+    "merge_inputs": "o2dask.workflow.builders",
     "open_aod": "o2dask.analysis",
+    "output_proxy": "o2dask.workflow.builders",
+    "parallel": "o2dask.workflow.builders",
+    "register_service": "o2dask.services",
+    "service": "o2dask.services",
+    "time_pipeline": "o2dask.workflow.builders",
 }
 _ANALYSIS = (
     *("AnalysisTask", "Builds", "Configurable", "Filter", "Filtered", "Hist", "Join", "Output", "Preslice"),
@@ -25,8 +42,7 @@ _ANALYSIS = (
 )
 _LAZY |= dict.fromkeys(_ANALYSIS, "o2dask.analysis")
 
-__all__ = ["Columns", "DataProcessorSpec", "InputSpec", "Option", "OutputSpec", "Task", "WorkflowSpec", "open_aod"]
-__all__ += _ANALYSIS
+__all__ = sorted(_LAZY)
 
 
 def __getattr__(name: str) -> Any:

@@ -162,6 +162,8 @@ class DataAllocator:
             if subspec is None:
                 raise SpecError(f"output {spec} is a family; say which: make({name!r}, ..., subspec=0)")
             return spec, DataRef(spec.ref.origin, spec.ref.description, subspec)
+        if subspec is not None and f"{name}_{subspec}" in self._by_name:  # a share of a family, made by `parallel`
+            return self._find(f"{name}_{subspec}", None)
         if "/" in name:
             ref = DataRef.parse(name)
             if (spec := self._by_name.get(str(ref.family))) is not None:

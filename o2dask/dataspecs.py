@@ -165,11 +165,12 @@ class InputSpec:
 
     def matches(self, ref: DataRef) -> bool:
         """Return whether the datum at `ref`, or one of that family, is one that this input asks for."""
-        return (
-            (self.subspec == "*" or ref.is_family or int(self.subspec) == ref.subspec)
-            and fnmatchcase(ref.origin, self.origin)
-            and fnmatchcase(ref.description, self.description)
-        )
+        if ref.is_family or self.subspec == "*":
+            mine = self.metadata.get("subspecs")  # of `parallel`: this copy's share of all
+            is_mine = ref.is_family or mine is None or str(ref.subspec) in mine.split(",")
+        else:
+            is_mine = int(self.subspec) == ref.subspec
+        return is_mine and fnmatchcase(ref.origin, self.origin) and fnmatchcase(ref.description, self.description)
 
     def __str__(self) -> str:
         feedback = {"feedback": "true"} if self.feedback else {}

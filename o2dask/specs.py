@@ -154,7 +154,8 @@ class DataProcessorSpec:
     outputs : tuple of OutputSpec, or str
         ``"tracks:TPC/TRACKS/0"``; the binding may be left out and is then the description in lower case.
     algorithm : callable, Task class, AlgorithmSpec, or mapping of device to one of these
-        Called as ``algorithm(ctx)``; see `o2dask.context.ProcessingContext`.
+        Called as ``algorithm(ctx)``; see `o2dask.context.ProcessingContext`. It makes outputs by ``ctx.outputs.make``,
+        or returns a dict of them.
     options : tuple of ConfigParamSpec
         Those of a Task class are taken from its `Option` attributes as well.
     policy : CompletionPolicy, or callable

@@ -16,6 +16,7 @@ __all__ = [
     "InteractionRecord",
     "TimeframeId",
     "TimeframeRef",
+    "enumerated",
 ]
 
 BCS_PER_ORBIT = 3564
@@ -104,3 +105,18 @@ class TimeframeRef:
 
     def __str__(self) -> str:
         return f"{self.id} ({self.url}#{self.index})"
+
+
+ENUMERATED = "enumerate:"
+"""Url of timeframes that are stored nowhere."""
+
+
+def enumerated(n: int, *, first: int = 0, run: int = 0) -> list[TimeframeRef]:
+    """Return `n` consecutive timeframes that hold nothing: for workflows whose sources make up their data.
+
+    >>> [str(ref.id) for ref in enumerated(2, first=5, run=7)]
+    ['run 7 TF 5 orbit 160', 'run 7 TF 6 orbit 192']
+    """
+    counters = range(first, first + n)
+    ids = [TimeframeId(run=run, tf_counter=i, first_orbit=i * ORBITS_PER_TIMEFRAME) for i in counters]
+    return [TimeframeRef(id=id_, url=ENUMERATED, index=id_.tf_counter) for id_ in ids]

@@ -20,12 +20,13 @@ GROUP = "o2dask.commands"
 """Entry point group: a command's name and its function, or a `typer.Typer` of several."""
 OWN = {
     "reco": "o2dask.cli.reco:reco",
+    "run": "o2dask.cli.run:app",
     "aod": "o2dask.cli.aod:app",
     "ctf": "o2dask.cli.ctf:app",
     "workflow": "o2dask.cli.workflow:app",
     "conditions": "o2dask.cli.conditions:app",
 }
-ORDER = ("demo", "simulate", "reco", "aod", "ctf", "workflow")
+ORDER = ("demo", "simulate", "reco", "run", "aod", "ctf", "workflow")
 
 
 class Commands(TyperGroup):

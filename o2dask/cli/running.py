@@ -105,6 +105,7 @@ def carry_out(
     inline: bool = False,
     log_json: bool = False,
     lost: Sequence[str] = (),
+    with_counters: bool = False,
 ) -> int:
     """Run all timeframes and return the exit status; progress goes to stderr, the summary to stdout.
 
@@ -113,11 +114,13 @@ def carry_out(
     topology, refs, sink, settings
         As for the runners; with `inline` only the journal and the resume of `settings` count.
     where : str
-        What the user calls the output.
+        What the user calls the output; "": nothing is kept.
     inline, log_json : bool
         Run in this process; write JSON lines to stderr and nothing to stdout.
     lost : sequence of str
         What the input has lost already: one line each; makes the status 1.
+    with_counters : bool
+        Show in the summary what processors counted.
     """
     with Interrupts() as stop, choose_face(topology.name, log_json) as face:
         stop.say = face.say
@@ -131,7 +134,8 @@ def carry_out(
     if isinstance(face, JsonFace):
         face.write(_summary_json(report, where, lost, status))
     else:
-        sys.stdout.write("\n".join(_summary(report, where, lost)) + "\n")
+        lines = _summary(report, where, lost) + (_counted(report) if with_counters else [])
+        sys.stdout.write("\n".join(lines) + "\n")
     return status
 
 
@@ -193,27 +197,36 @@ def _summary(report: "RunReport", where: str, lost: Sequence[str]) -> list[str]:
     rate = f", {rate_text(len(report.committed) / report.wall_s)}" if report.wall_s and report.committed else ""
     files = f"{n_files} files, " if Path(where).is_dir() or "://" in where else ""
     workers = f" on {report.n_workers} workers" if report.n_workers > 1 else ""
+    kept = f": {files}{size_text(n_bytes)}" if where else "; nothing is kept (--out, --keep)"
     lines = [
-        f"{len(report.committed)} of {report.n_timeframes} timeframes committed to {where} "
-        f"in {report.wall_s:.1f} s{rate}{workers}: {files}{size_text(n_bytes)}"
+        f"{len(report.committed)} of {report.n_timeframes} timeframes {f'committed to {where}' if where else 'done'} "
+        f"in {report.wall_s:.1f} s{rate}{workers}{kept}"
     ]
     if report.already_done:
         lines.append(f"{len(report.already_done)} were committed by an earlier run")
     if report.seconds:
         lines.append(f"time: {_shares(report.seconds)}")
-    if report.quarantined:
-        lines.append(f"{len(report.quarantined)} failed and were set aside:")
-        lines += _listed(
-            [(q.reason, f"  {q.ref.id}: {q.reason}" + f" ({q.file})" * bool(q.file)) for q in report.quarantined]
-        )
+    skipped = [q for q in report.quarantined if q.is_skipped]
+    aside = [q for q in report.quarantined if not q.is_skipped]
+    for failed, what in ((skipped, "skipped"), (aside, "set aside")):
+        if failed:
+            lines.append(f"{len(failed)} failed and were {what}:")
+            lines += _listed([(q.reason, f"  {q.ref.id}: {q.reason}" + f" ({q.file})" * bool(q.file)) for q in failed])
     if lost:
         lines.append(f"{len(lost)} times the input has lost something:")
         lines += [f"  {text}" for text in lost]
-    if report.abandoned:
+    if report.ended:
+        lines.append(f"a processor has ended the run; {len(report.abandoned)} timeframes were not begun")
+    elif report.abandoned:
         lines.append(f"{len(report.abandoned)} are left; the same command with --resume does them")
     if report.failure:
         lines.append(f"stopped: {report.failure}")
     return lines
+
+
+def _counted(report: "RunReport") -> list[str]:
+    width = max(map(len, report.counters), default=0)
+    return [f"  {name:{width}}  {count}" for name, count in report.counters.items()]
 
 
 def _shares(seconds: Mapping[str, float]) -> str:

@@ -74,7 +74,7 @@ def run_inline(
                 ledger.fail(advice(error))
             if ledger.failure or ledger.is_over:
                 break
-        ledger.count(finish(topology, state))
+        finish(topology, state)
         return ledger.finish(peak_in_flight=min(1, len(ledger.todo)), worker_s=total.busy_s)
 
 

@@ -176,10 +176,6 @@ class Ledger:
             self.is_over = True
             self.notice("a processor has ended the run")
 
-    def count(self, counters: Mapping[str, int]) -> None:
-        """Add what was counted outside of any timeframe."""
-        self._counters.update(counters)
-
     def quarantined(self, ref: TimeframeRef, failure: Failure) -> None:
         """Set a timeframe aside; CommitError if its story cannot be written. One that is skipped leaves no story."""
         file = ""

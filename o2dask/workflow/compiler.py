@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from o2dask.errors import WorkflowError
 from o2dask.options import settle
+from o2dask.services.registry import is_service, missing_service
 from o2dask.specs import DataProcessorSpec, WorkflowSpec
 from o2dask.workflow.completion import find_uncertain
 from o2dask.workflow.matching import check_conditions, execution_order, match_routes
@@ -48,6 +49,7 @@ def compile_workflow(
     if not processors:
         raise WorkflowError(f"workflow {name!r} has no processors; give it at least one")
     _check_names(name, processors)
+    _check_services(name, processors)
     check_conditions(name, processors, has_conditions=conditions is not None)
     routes, feedback = match_routes(name, processors)
     ordered = execution_order(name, processors, routes)
@@ -61,6 +63,13 @@ def compile_workflow(
         on_error=workflow.on_error,
         conditions=conditions,
     )
+
+
+def _check_services(workflow: str, processors: tuple[DataProcessorSpec, ...]) -> None:
+    for processor in processors:
+        for kind in processor.services:
+            if not is_service(kind):
+                raise WorkflowError(f"workflow {workflow!r}: processor {processor.name!r}: {missing_service(kind)}")
 
 
 def set_options(workflow: WorkflowSpec, options: Mapping[str, Mapping[str, Any]]) -> WorkflowSpec:

@@ -141,7 +141,9 @@ def _attempt(
     ctx.inputs, instance.last.source = InputRecord(record), ctx.source
     callbacks(CallbackId.CLOCK_TICK, ctx)
     start = time.perf_counter()
-    instance.run(ctx)
+    made = instance.run(ctx)
+    for output, columns in made.items() if type(made) is dict else ():  # a function may return its outputs
+        ctx.outputs.make(output, columns)
     result.seconds[spec.name] = time.perf_counter() - start
     ctx.outputs.check_complete()
     return ctx.outputs.send()

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 class Instance:
     """One instance of a processor: what to call per timeframe and at the end, and a context without data."""
 
-    run: Callable[[ProcessingContext], None]
+    run: Callable[[ProcessingContext], Any]
     end: Callable[[ProcessingContext], None] | None
     last: ProcessingContext
 
@@ -39,12 +39,11 @@ def instance_of(topology: Topology, spec: DataProcessorSpec, source: TimeframeRe
     )
 
 
-def finish(topology: Topology, state: WorkerState) -> dict[str, int]:
-    """End all processors of a worker, then its services; forget them. Returns what they counted in doing so.
+def finish(topology: Topology, state: WorkerState) -> None:
+    """End all processors of a worker, then its services; forget them.
 
     What fails is told in the log: the timeframes are committed, and the others have to be ended too.
     """
-    counters: dict[str, int] = {}
     built = state.built()
     for instance in built.values():
         if isinstance(instance, Instance):
@@ -55,12 +54,10 @@ def finish(topology: Topology, state: WorkerState) -> dict[str, int]:
                 _safely(what, partial(instance.end, ctx))
             for when in (CallbackId.END_OF_STREAM, CallbackId.STOP):
                 _safely(what, partial(callbacks, when, ctx))
-            counters |= {f"{ctx.spec.name}.{name}": int(n) for name, n in ctx.counters.items()}
     for key, one in reversed(built.items()):
         if isinstance(key, tuple) and key[0] == "service" and hasattr(one, "close"):
             _safely(f"end of service {type(one).__name__}", one.close)
     state.clear()
-    return counters
 
 
 def _start(

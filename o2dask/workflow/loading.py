@@ -5,18 +5,20 @@ Nothing in o2dask imports reco: what it adds is found here by entry point.
 
 import importlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from o2dask.errors import ConfigError
-from o2dask.specs import WorkflowSpec
+from o2dask.options import ConfigContext, settle
+from o2dask.specs import DataProcessorSpec, WorkflowSpec
 from o2dask.workflow.names import algorithm_path, did_you_mean, listed
 
-__all__ = ["GROUP", "list_workflows", "load_workflow", "locate", "portable_path"]
+__all__ = ["GROUP", "find_workflow", "list_workflows", "load_workflow", "locate", "portable_path"]
 
 GROUP = "o2dask.workflows"
 """Entry point group: a name and a function without arguments that returns a WorkflowSpec."""
@@ -29,19 +31,39 @@ def list_workflows() -> dict[str, str]:
     return {e.name: e.value for e in sorted(entry_points(group=GROUP))}
 
 
-def load_workflow(name: str) -> WorkflowSpec:
+def load_workflow(name: str, options: Mapping[str, Any] | None = None) -> WorkflowSpec:
     """Return the workflow called `name`.
 
     Parameters
     ----------
     name : str
-        A registered name (``async``), ``package.module:function``, or ``path/to/file.py:function``; the function takes
-        no arguments and returns a WorkflowSpec (or it is one). A file's code travels to workers by value.
+        A registered name (``async``), ``package.module:function``, or ``path/to/file.py:function``. The function takes
+        nothing, or a `ConfigContext`; it returns a WorkflowSpec or a list of processors (or it is one of these). A
+        file's code travels to workers by value.
+    options : mapping of str to value, optional
+        Those of the workflow itself, declared with `customize`.
 
     Raises
     ------
     ConfigError
         If there is none; lists what there is.
+    """
+    found, path = find_workflow(name)
+    chosen = settle(f"workflow {name!r}", getattr(found, "options", ()), options or {})
+    made = found if isinstance(found, (WorkflowSpec, list, tuple)) else _call(found, name, ConfigContext(chosen))
+    if isinstance(made, (list, tuple)) and made and all(isinstance(p, DataProcessorSpec) for p in made):
+        made = WorkflowSpec(_title(path), tuple(made))
+    if not isinstance(made, WorkflowSpec):
+        raise ConfigError(
+            f"workflow {name!r}: {path} gives {type(made).__name__}, want a WorkflowSpec or a list of processors"
+        )
+    return made
+
+
+def find_workflow(name: str) -> tuple[Any, str]:
+    """Return the function (or the value) called `name`, not yet called, and its full path.
+
+    What it takes from the command line is declared in its attribute ``options``; see `customize`.
     """
     known = list_workflows()
     path = known.get(name, name)
@@ -51,11 +73,7 @@ def load_workflow(name: str) -> WorkflowSpec:
             f"unknown workflow {name!r}{hint}; registered are {listed(known)}; "
             "others are given as module:function or file.py:function"
         )
-    found = locate(path, f"workflow {name!r}")
-    made = found if isinstance(found, WorkflowSpec) else _call(found, name)
-    if not isinstance(made, WorkflowSpec):
-        raise ConfigError(f"workflow {name!r}: {path} gives {type(made).__name__}, want a WorkflowSpec")
-    return made
+    return locate(path, f"workflow {name!r}"), path
 
 
 def locate(path: str, what: str) -> Any:
@@ -81,20 +99,43 @@ def locate(path: str, what: str) -> Any:
 
 
 def portable_path(algorithm: Callable[..., Any]) -> str:
-    """Return the name under which `locate` finds an algorithm again: that of its file if it came from a file."""
+    """Return the name under which `locate` finds an algorithm again: that of its file if it came from a file.
+
+    Raises
+    ------
+    ConfigError
+        If it has no such name: a lambda, a function within a function, a `functools.partial`, an instance.
+    """
+    if any(part.startswith("<") for part in getattr(algorithm, "__qualname__", "<instance>").split(".")):
+        raise ConfigError(
+            f"{algorithm!r} has no name by which another process finds it; use a function or a class of a module, and "
+            "options or metadata for what differs"
+        )
     module, _, qualname = algorithm_path(algorithm).partition(":")
     if module.startswith(_FILE_PREFIX) and module in sys.modules:
         module = str(sys.modules[module].__file__)
     return f"{module}:{qualname}"
 
 
-def _call(function: Any, name: str) -> Any:
+def _title(path: str) -> str:
+    """Return what to call a list of processors: by its file or module."""
+    place = path.rpartition(":")[0]
+    return Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+
+
+def _call(function: Any, name: str, context: ConfigContext) -> Any:
     if not callable(function):
-        raise ConfigError(f"workflow {name!r}: want a function or a WorkflowSpec, got {type(function).__name__}")
-    try:
-        return function()
-    except TypeError as error:
-        raise ConfigError(f"workflow {name!r}: want a function without arguments ({error})") from error
+        raise ConfigError(
+            f"workflow {name!r}: gives {type(function).__name__}, want a WorkflowSpec, a list of processors, or a "
+            "function that returns one of these"
+        )
+    wanted = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    wanted = [p for p in wanted if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(wanted) > 1:
+        raise ConfigError(
+            f"workflow {name!r}: want a function without arguments, or of a ConfigContext, got one of {len(wanted)}"
+        )
+    return function(context) if wanted or hasattr(function, "options") else function()
 
 
 def _import_module(name: str, what: str) -> ModuleType:

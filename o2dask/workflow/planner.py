@@ -169,7 +169,7 @@ def _ordered(groups: list[_Group]) -> list[_Group]:
 
 
 def _resources(resources: Any) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted((str(k), float(v)) for k, v in resources.items()))
+    return tuple(sorted((str(k), float(v)) for k, v in resources.items() if v))  # an amount of 0 asks for nothing
 
 
 def _task(topology: Topology, members: tuple[str, ...], leaving: set[DataRef]) -> PhysicalTask:

@@ -20,7 +20,7 @@ def run(ctx): ctx.outputs.make("x", {})
 def flow(): return WorkflowSpec("flow", (DataProcessorSpec(name="a", inputs="", outputs="x:TST/X", algorithm=run),))
 flow_value = flow()
 def wrong(): return 5
-def needs(argument): return 5
+def needs(one, two): return 5
 """
 
 
