@@ -7,12 +7,14 @@ writes another row's output.
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 
+import math
+
 import numpy as np
 from numba import prange
 
 from o2dask.analysis.physics.kernels_jit import body, launcher
 
-__all__ = ["count_pairs", "count_triples", "fill_cross", "fill_pairs", "fill_triples"]
+__all__ = ["count_pairs", "count_triples", "fill_cross", "fill_pairs", "fill_triples", "pair_masses", "triple_masses"]
 
 
 @body
@@ -94,3 +96,25 @@ def fill_cross(offsets_a, offsets_b, group_a, group_b, starts, first, second):
             for j in range(offsets_b[group_b[p]], offsets_b[group_b[p] + 1]):
                 first[place], second[place] = i, j
                 place += 1
+
+
+@body
+def mass_of(px, py, pz, e):
+    """Return the invariant mass; 0 where rounding makes its square negative."""
+    return math.sqrt(max(e * e - px * px - py * py - pz * pz, 0.0))
+
+
+@launcher
+def pair_masses(a, b, first, second, masses):
+    """Write the mass of the rows first of a (n, 4) and second of b: px, py, pz, E."""
+    for i in prange(len(masses)):
+        p, q = a[first[i]], b[second[i]]
+        masses[i] = mass_of(p[0] + q[0], p[1] + q[1], p[2] + q[2], p[3] + q[3])
+
+
+@launcher
+def triple_masses(a, b, c, first, second, third, masses):
+    """Write the mass of the rows first of a (n, 4), second of b and third of c: px, py, pz, E."""
+    for i in prange(len(masses)):
+        p, q, r = a[first[i]], b[second[i]], c[third[i]]
+        masses[i] = mass_of(p[0] + q[0] + r[0], p[1] + q[1] + r[1], p[2] + q[2] + r[2], p[3] + q[3] + r[3])

@@ -4,18 +4,25 @@ Knows tables and index arrays. Nothing but row numbers is kept; columns of the m
 when asked for.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from o2dask.analysis.indices import pick
-from o2dask.analysis.physics.combinations import Policy, combinations, cross_combinations, mixed_events
+from o2dask.analysis.physics.combinations import (
+    Policy,
+    combination_blocks,
+    combinations,
+    cross_combinations,
+    mixed_events,
+)
 from o2dask.analysis.physics.sources import flat, offsets_of
 from o2dask.analysis.table import Table
 from o2dask.errors import ConfigError, ShapeError
 
-__all__ = ["Combined", "mixed_pairs", "mixed_triples", "pairs", "triples"]
+__all__ = ["Combined", "mixed_pairs", "mixed_triples", "pair_blocks", "pairs", "triples"]
 
 
 class Combined:
@@ -60,20 +67,30 @@ class Combined:
 
     def p4(self, *masses: float) -> Any:
         """Return the sum of the members' four-momenta, a `vector` array, for one mass [GeV/c2] or one per member."""
-        if len(masses) not in (1, len(self.tables)):
-            raise ConfigError(f"p4: want one mass or {len(self.tables)}, got {len(masses)}")
-        each = masses * len(self.tables) if len(masses) == 1 else masses
+        each = self._each(masses)
         total, *rest = (member.p4(m) for member, m in zip(self.members, each, strict=True))
         for momentum in rest:
             total = total + momentum
         return total
 
     def mass(self, *masses: float) -> np.ndarray:
-        """Return the invariant mass [GeV/c2] for one mass hypothesis [GeV/c2], or one per member; float64."""
-        from o2dask.analysis.physics.kinematics import invariant_mass
+        """Return the invariant mass [GeV/c2] for one mass hypothesis [GeV/c2], or one per member; (n,) float64.
 
-        each = masses * len(self.tables) if len(masses) == 1 else masses
-        return invariant_mass([(m.px(), m.py(), m.pz()) for m in self.members], each)
+        Momenta are computed once per track, not per pair: much faster than ``p4(...).mass``, and in less memory.
+        """
+        from o2dask.analysis.physics import kernels_combinations as kernels
+
+        each = self._each(masses)
+        made = {(id(t), m): _four_momenta(t, m) for t, m in zip(self.tables, each, strict=True)}
+        momenta = [made[id(t), m] for t, m in zip(self.tables, each, strict=True)]
+        found = np.empty(len(self))
+        (kernels.pair_masses if len(momenta) == 2 else kernels.triple_masses)(*momenta, *self.indices, found)
+        return found
+
+    def _each(self, masses: tuple[float, ...]) -> tuple[float, ...]:
+        if len(masses) not in (1, len(self.tables)):
+            raise ConfigError(f"masses: want one, or one per member ({len(self.tables)}), got {len(masses)}")
+        return masses * len(self.tables) if len(masses) == 1 else masses
 
     def __getitem__(self, item: Any) -> "Combined":
         """Return the combinations chosen by a mask, a slice or row numbers."""
@@ -88,6 +105,15 @@ class Combined:
         return f"<{len(self)} {kind} of {', '.join(dict.fromkeys(map(repr, self.tables)))}>"
 
 
+def _four_momenta(table: Table, m: float) -> np.ndarray:
+    """Return px, py, pz, E (n, 4) float64."""
+    momenta = np.empty((len(table), 4))
+    for i, name in enumerate(("px", "py", "pz")):
+        momenta[:, i] = getattr(table, name)()
+    momenta[:, 3] = np.sqrt((momenta[:, :3] ** 2).sum(axis=1) + m * m)
+    return momenta
+
+
 def pairs(
     table: Table, other: Table | None = None, *, policy: Policy = "strictly_upper", window: int | None = None
 ) -> Combined:
@@ -100,6 +126,14 @@ def pairs(
         return _within(table, 2, policy, window)
     first, second, group = cross_combinations(offsets_of(table), offsets_of(other))
     return Combined((flat(table), flat(other)), (first, second), (group, group))
+
+
+def pair_blocks(table: Table, *, policy: Policy = "strictly_upper", max_rows: int = 1_000_000) -> Iterator[Combined]:
+    """Yield the pairs of ``pairs(table)`` in the same order, about `max_rows` at a time, to bound memory."""
+    offsets = offsets_of(table)
+    group = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    for rows in combination_blocks(offsets, 2, policy, max_rows=max_rows):
+        yield Combined((flat(table),) * 2, rows, (group[rows[0]],) * 2)
 
 
 def triples(table: Table, *, policy: Policy = "strictly_upper", window: int | None = None) -> Combined:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from o2dask.analysis.physics.overlay import overlay
+from o2dask.analysis.physics.sources import frame_of
 from o2dask.analysis.physics.tracks import BZ_KG, STATE, covariances_of, states_of, vertices_of
 from o2dask.errors import ShapeError
 
 if TYPE_CHECKING:
     from o2dask.analysis.frames import Frame
+    from o2dask.analysis.table import Table
 
 __all__ = ["AtDca", "propagate_to_dca", "with_tracks_at_dca"]
 
@@ -78,12 +80,12 @@ def propagate_to_dca(
     return AtDca(moved[:, :7], moved[:, 7], moved[:, 8], None if cov is None else after, statuses == OK)
 
 
-def with_tracks_at_dca(frame: "Frame", bz: float = BZ_KG, *, max_x: float = np.inf) -> "Frame":
+def with_tracks_at_dca(source: "Frame | Table", bz: float = BZ_KG, *, max_x: float = np.inf) -> "Frame":
     """Return the frame with O2's propagated tracks: ``frame.tracks`` at the vertex, with ``dcaXY()`` and ``dcaZ()``.
 
     Parameters
     ----------
-    frame : Dataframe
+    source : Dataframe, or Table of one
         With O2track_iu (and O2trackcov_iu for errors) and collisions.
     bz : float
         Field [kG].
@@ -95,6 +97,7 @@ def with_tracks_at_dca(frame: "Frame", bz: float = BZ_KG, *, max_x: float = np.i
     -----
     Stored as O2 does: O2track, O2trackcov, and O2trackdca (O2Physics, Common/DataModel/TrackSelectionTables.h).
     """
+    frame = frame_of(source)
     tracks = frame.tracksIU
     states = states_of(tracks)
     has_cov = "cYY" in tracks.getters

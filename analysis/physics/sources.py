@@ -4,7 +4,7 @@ Knows tables' shape (rows and levels) so that nested tables, a list per collisio
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from o2dask.analysis.errors import UnknownNameError, close_to
 from o2dask.analysis.table import Table
 from o2dask.errors import ShapeError
 
-__all__ = ["column", "flat", "offsets_of"]
+if TYPE_CHECKING:
+    from o2dask.analysis.frames import Frame
+
+__all__ = ["column", "flat", "frame_of", "offsets_of"]
 
 
 def column(source: Any, name: str, **arguments: Any) -> np.ndarray:
@@ -31,6 +34,11 @@ def column(source: Any, name: str, **arguments: Any) -> np.ndarray:
     if isinstance(source, Table) and source._levels:
         raise ShapeError(f"{source!r}: want plain rows here, got lists; take flat(table)")
     return np.asarray(getattr(source, name)(**arguments))
+
+
+def frame_of(source: "Frame | Table") -> "Frame":
+    """Return the dataframe of a table, or the dataframe itself: a task has tables, a notebook dataframes."""
+    return source._group.frame if isinstance(source, Table) else source
 
 
 def flat(table: Table) -> Table:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from o2dask.analysis.physics.sources import column
+from o2dask.analysis.table import Table
 
 __all__ = ["BZ_KG", "NOT_MEASURED", "STATE", "covariances_of", "states_of", "vertices_of"]
 
@@ -37,8 +38,13 @@ def covariances_of(tracks: Any) -> np.ndarray:
 
 
 def vertices_of(tracks: Any, collisions: Any, beam: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> np.ndarray:
-    """Return (n, 3) float64: the vertex of each track's collision [cm]; `beam` where a track has none."""
+    """Return (n, 3) float64: the vertex of each track's collision [cm]; `beam` where a track has none.
+
+    `collisions` may be a selection; tracks of the others have their vertex all the same.
+    """
     ids = column(tracks, "collisionId")
+    if isinstance(collisions, Table):  # also if selected: indices count all rows
+        collisions = Table(collisions._group, collisions._group.rows)
     vertices = np.tile(np.asarray(beam, np.float64), (len(ids), 1))
     positions = np.stack([column(collisions, f"pos{axis}").astype(np.float64) for axis in "XYZ"], axis=1)
     vertices[ids >= 0] = positions[ids[ids >= 0]]

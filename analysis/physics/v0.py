@@ -13,12 +13,13 @@ import numpy as np
 from o2dask.analysis.physics.kinematics import MASSES, armenteros, cos_pointing_angle, invariant_mass
 from o2dask.analysis.physics.overlay import overlay
 from o2dask.analysis.physics.propagation import propagate_to_dca
-from o2dask.analysis.physics.sources import column
+from o2dask.analysis.physics.sources import column, frame_of
 from o2dask.analysis.physics.tracks import BZ_KG, states_of, vertices_of
 from o2dask.errors import ConfigError, ShapeError
 
 if TYPE_CHECKING:
     from o2dask.analysis.frames import Frame
+    from o2dask.analysis.table import Table
 
 __all__ = ["V0Candidates", "V0Params", "find_v0s", "v0_columns", "with_v0s"]
 
@@ -192,12 +193,14 @@ def v0_columns(v0s: V0Candidates, dca: np.ndarray, vertices: np.ndarray) -> dict
     return {name: values.astype(np.float32) for name, values in named.items()}
 
 
-def with_v0s(frame: "Frame", params: V0Params | None = None, bz: float = BZ_KG) -> "Frame":
+def with_v0s(source: "Frame | Table", params: V0Params | None = None, bz: float = BZ_KG) -> "Frame":
     """Return the frame with V0s made from its tracks: ``frame.v0s.mK0Short()``, ``frame.v0s.posTrack().tpcSignal()``.
 
-    Stored as O2v0_002 with a table of O2's V0Cores beside it. Tracks without a collision are left out.
+    Stored as O2v0_002 with a table of O2's V0Cores beside it. Tracks without a collision are left out. `source` is a
+    dataframe, or a table of one: ``with_v0s(tracks)`` in a task.
     """
     params = params or V0Params()
+    frame = frame_of(source)
     tracks = frame.tracksIU
     states, collision = states_of(tracks), column(tracks, "collisionId").astype(np.int64)
     positions = np.stack([column(frame.collisions, f"pos{axis}").astype(np.float64) for axis in "XYZ"], axis=1)

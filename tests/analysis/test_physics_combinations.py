@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from o2dask.analysis.physics.binning import ColumnBinningPolicy
 from o2dask.analysis.physics.combinations import combination_blocks, combinations, cross_combinations, mixed_events
-from o2dask.analysis.physics.pairs import mixed_pairs, mixed_triples, pairs, triples
+from o2dask.analysis.physics.pairs import mixed_pairs, mixed_triples, pair_blocks, pairs, triples
 from o2dask.analysis.physics.sources import flat, offsets_of
 from o2dask.errors import ConfigError, ShapeError
 
@@ -197,3 +197,17 @@ def test_an_empty_dataframe_has_no_pairs(aod):
     assert len(pairs(aod[1].collisions.tracks)) == 0
     assert len(mixed_pairs(aod[1].collisions.tracks, np.zeros(0, int), 2)) == 0
     assert len(flat(aod[1].collisions.tracks)) == 0
+
+
+def test_blocks_of_pairs_are_the_pairs(aod):
+    nested = aod[0].collisions.tracks
+    blocks = list(pair_blocks(nested, max_rows=100))
+    assert len(blocks) > 3
+    np.testing.assert_array_equal(np.concatenate([b.mass(0.14) for b in blocks]), pairs(nested).mass(0.14))
+    np.testing.assert_array_equal(np.concatenate([b.groups[0] for b in blocks]), pairs(nested).groups[0])
+
+
+def test_masses_need_one_hypothesis_or_one_per_member(aod):
+    found = pairs(aod[0].tracks[:4])
+    with pytest.raises(ConfigError, match=r"one per member \(2\), got 3"):
+        found.mass(0.1, 0.2, 0.3)

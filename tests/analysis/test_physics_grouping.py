@@ -7,29 +7,9 @@ import numpy as np
 import pytest
 
 from o2dask.analysis.errors import UnknownNameError
-from o2dask.analysis.physics.grouping import Preslice, group_by, per_event_sum, slice_by
+from o2dask.analysis.physics.grouping import group_by, per_event_sum, slice_by
 from o2dask.analysis.physics.overlay import overlay
 from o2dask.errors import DataError, ShapeError
-
-
-def test_slices_by_a_sorted_index_are_views(aod):
-    tracks = aod[0].tracks
-    preslice = Preslice(tracks, "collisionId")
-    assert preslice.is_sorted
-    for collision in aod[0].collisions:
-        wanted = tracks.pt()[tracks.collisionId() == collision.globalIndex()]
-        np.testing.assert_array_equal(preslice[collision].pt(), wanted)
-        np.testing.assert_array_equal(slice_by(tracks, "collisionId", collision).pt(), wanted)
-    assert np.shares_memory(preslice[5].signed1Pt(), tracks.signed1Pt())
-
-
-def test_slices_by_an_unsorted_index_keep_stored_order(aod):
-    tracks = aod[0].tracks
-    preslice = Preslice(tracks, "mcParticleId")
-    assert not preslice.is_sorted
-    ids = tracks.mcParticleId()
-    for particle in np.unique(ids[ids >= 0])[:20]:
-        np.testing.assert_array_equal(preslice[int(particle)].globalIndex(), np.flatnonzero(ids == particle))
 
 
 def test_selected_tracks_are_grouped_by_selected_collisions(aod):
@@ -49,14 +29,40 @@ def test_unsorted_rows_are_grouped_as_well(aod):
     assert ak.sort(grouped).tolist() == aod[0].collisions.tracks.globalIndex().tolist()
 
 
-def test_what_nobody_points_to_has_an_empty_slice(aod):
-    preslice = Preslice(aod[0].tracks, "collisionId")
-    assert len(preslice[10**6]) == 0 and len(preslice[-1]) == 0
+def test_rows_by_an_unsorted_index_keep_stored_order(aod):
+    tracks, particles = aod[0].tracks, aod[0].mcParticles
+    ids = tracks.mcParticleId()
+    assert (np.diff(ids) < 0).any()
+    for particle, rows in enumerate(group_by(tracks, "mcParticleId", particles).globalIndex()):
+        assert rows.tolist() == np.flatnonzero(ids == particle).tolist()
+
+
+def test_all_tracks_by_collision_are_what_the_collisions_say(aod):
+    grouped = group_by(aod[0].tracks, "collisionId", aod[0].collisions)
+    assert grouped.pt().tolist() == aod[0].collisions.tracks.pt().tolist()
+    one = slice_by(aod[0].tracks, "collisionId", aod[0].collisions[3])
+    assert one.pt().tolist() == grouped.pt()[3].tolist()
+
+
+def test_selections_of_one_table_do_not_share_a_grouping(aod):
+    tracks, collisions = aod[0].tracks, aod[0].collisions
+    every, some = (group_by(t, "collisionId", collisions) for t in (tracks, tracks[tracks.sign() > 0]))
+    assert ak.count(some.pt()) < ak.count(every.pt())
+
+
+def test_parents_beyond_the_last_one_with_rows_have_empty_lists(aod):
+    tracks, collisions = aod[0].tracks, aod[0].collisions
+    some = tracks[tracks.collisionId() < 4]
+    assert len(slice_by(some, "collisionId", 2))  # groups up to the fourth collision only
+    grouped = group_by(some, "collisionId", collisions)
+    assert len(grouped) == len(collisions)
+    assert ak.num(grouped.pt()).tolist()[4:] == [0] * (len(collisions) - 4)
+    assert grouped.pt().tolist()[:4] == collisions.tracks.pt().tolist()[:4]
 
 
 def test_a_column_that_is_no_index_is_refused(aod):
-    with pytest.raises(ShapeError, match="want an index column"):
-        Preslice(aod[0].tracks, "pt")
+    with pytest.raises(UnknownNameError, match="has no index 'pt'"):
+        group_by(aod[0].tracks, "pt", aod[0].collisions)
 
 
 def test_sums_per_event_leave_out_rows_of_none():

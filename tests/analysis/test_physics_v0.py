@@ -1,13 +1,17 @@
 """V0s: helices that meet, and closures on simulated K0S and Lambda decays."""
 
+from itertools import pairwise
+
+import numba
 import numpy as np
 import pytest
 from physics_samples import BZ, aod_tables, flown, momenta, sample, states
 from scipy.optimize import minimize
 
+import o2dask as o2
 from o2dask.analysis import open_aod
 from o2dask.analysis.physics.kernels_helix import helix_rows
-from o2dask.analysis.physics.kernels_v0 import CONVERGED, meet_rows
+from o2dask.analysis.physics.kernels_v0 import CONVERGED, meet, meet_rows, start
 from o2dask.analysis.physics.kinematics import MASSES, armenteros, invariant_mass
 from o2dask.analysis.physics.v0 import V0Params, find_v0s, with_v0s
 from o2dask.aod.store import Store, commit_dataframe
@@ -182,3 +186,47 @@ def test_wrong_settings_and_shapes_are_refused():
         find_v0s(np.zeros((3, 5)), np.zeros(3), np.zeros((1, 3)))
     with pytest.raises(ShapeError, match="one mass per particle"):
         invariant_mass([np.zeros((3, 1))], [0.1, 0.2])
+
+
+def test_threads_change_nothing():
+    made = sample(np.random.default_rng(10), n_collisions=10)
+    one, many = [], []
+    before = numba.get_num_threads()
+    for n_threads, found in ((1, one), (before, many)):
+        numba.set_num_threads(n_threads)
+        found += find_v0s(made.states, made.collision, made.vertices, OPEN)
+    for a, b in zip(one, many, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_compiled_bodies_are_the_plain_ones():
+    made = sample(np.random.default_rng(11), n_collisions=3, n_primaries=10)
+    h = helices_of(made.states)
+    cuts = np.array([1.0, 8.0, 0.0, 150.0, 5.0])
+    n_found = 0
+    for a, b in pairwise(h):
+        assert start.py_func(a, b, cuts) == pytest.approx(start(a, b, cuts), abs=1e-9)
+        ok, s_a, s_b = start(a, b, cuts)
+        if ok:
+            assert meet.py_func(a, b, s_a, s_b) == pytest.approx(meet(a, b, s_a, s_b), abs=1e-6)
+            n_found += 1
+    assert n_found > 5
+
+
+def test_v0s_are_made_inside_a_task(tmp_path):
+    rng = np.random.default_rng(12)
+    for i in range(2):
+        tables = aod_tables(rng, sample(rng, n_collisions=20))
+        commit_dataframe(Store(tmp_path), (500000 << 32) + 32 * i, tables, {})
+
+    class K0s(o2.AnalysisTask):
+        """Masses of K0S candidates."""
+
+        h_mass = o2.Hist.new.Reg(50, 0.45, 0.55).Double()
+
+        def process(self, collisions: o2.Collisions, tracks: o2.Tracks):
+            self.h_mass.fill(with_v0s(tracks).v0s.mK0Short())
+
+    result = o2.open_aod(tmp_path).run(K0s(), progress=False)
+    wanted = sum(np.histogram(with_v0s(df).v0s.mK0Short(), 50, (0.45, 0.55))[0].sum() for df in o2.open_aod(tmp_path))
+    assert result.h_mass.sum() == wanted > 10
