@@ -5,12 +5,14 @@ import logging
 import multiprocessing
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from o2dask.conditions import ConditionError, ConditionNotFoundError, LocalStore
+from o2dask.conditions.index import Index
 from o2dask.errors import CommitError, ConfigError
 
 
@@ -111,19 +113,62 @@ def test_cleaning_takes_what_is_old_and_nothing_else(store):
     assert {(h.path, h.created) for h in store.list()} == {("TPC/A", 5), ("TPC/B", 5), ("ITS/A", 5)}
 
 
-def test_a_crash_between_the_files_and_the_index_leaves_the_store_as_it_was(store, monkeypatch):
+@pytest.mark.parametrize("n_written", [0, 1])
+def test_a_full_disk_leaves_the_store_as_it_was(store, monkeypatch, n_written):
     store.put("A/B", "old", 0, 10)
+    before = files(store, "*")
+    left = iter(range(n_written))
 
-    def crash(*_):
-        raise OSError(28, "No space left on device")
+    def full(fd):
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", crash)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CommitError, match="No space left"):
         store.put("A/B", "new", 0, 10)
     monkeypatch.undo()
     assert store.get("A/B", 0).content == "old"
+    assert files(store, "*") == before
     assert store.rebuild() == 1
-    assert not [f for f in files(store, ".*") if f.is_file()]
+
+
+def test_an_index_that_cannot_be_committed_leaves_no_files_to_come_back(store, monkeypatch):
+    store.put("A/B", "old", 0, 10)
+    before = files(store, "*")
+
+    def fail(self, db, header):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Index, "add", fail)
+    with pytest.raises(CommitError, match="disk full"):
+        store.put("A/B", "new", 0, 10)
+    monkeypatch.undo()
+    assert files(store, "*") == before
+
+
+def test_a_folder_that_cannot_be_written_is_read(store, monkeypatch):
+    store.put("A/B", "old", 0, 10)
+    monkeypatch.setattr(Index, "writing", None)
+    folder = Path(store.folder)
+    for made in (folder / "index.sqlite", folder):
+        made.chmod(0o555 if made.is_dir() else 0o444)
+    try:
+        assert store.get("A/B", 0).content == "old"
+    finally:
+        folder.chmod(0o755)
+
+
+def test_a_writer_that_keeps_the_index_is_waited_for_and_then_named(store, monkeypatch):
+    store.put("A/B", "old", 0, 10)
+    monkeypatch.setattr("o2dask.conditions.index._BUSY_S", 0.1)
+    with closing(sqlite3.connect(Path(store.folder, "index.sqlite"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert store.get("A/B", 0).content == "old"
+        with pytest.raises(CommitError, match="another process has been writing"):
+            store.put("A/B", "new", 0, 10)
+        other.execute("ROLLBACK")
+    store.put("A/B", "new", 0, 10)
+    assert store.get("A/B", 0).content == "new"
 
 
 def test_a_folder_that_is_not_there_is_named_and_not_made_by_reading(store):
