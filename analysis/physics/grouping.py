@@ -39,9 +39,10 @@ def group_by(table: Table, index: str, parents: Table) -> Table:
     numbers = column(parents, "globalIndex")
     grouping = grouped_by(table, getter, int(numbers.max(initial=-1)) + 1)
     # A grouping made earlier for another question may end with the last parent that has rows.
-    known = numbers < len(grouping.counts)
+    has_rows = numbers < len(grouping.counts)
     starts, counts = np.zeros((2, len(numbers)), np.int64)
-    starts[known], counts[known] = grouping.starts[numbers[known]], grouping.counts[numbers[known]]
+    starts[has_rows] = grouping.starts[numbers[has_rows]]
+    counts[has_rows] = grouping.counts[numbers[has_rows]]
     offsets, rows = indices.expand(starts, counts)
     rows = rows if grouping.order is None else grouping.order[rows]
     return Table(table._group, indices.pick(table._rows, rows), (ListLevel(offsets),))
