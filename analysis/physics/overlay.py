@@ -36,6 +36,10 @@ class Overlay(Frame):
         for tree, head in self.beside.items():
             if reason := self._misaligned(tree, head):
                 raise ShapeError(reason)
+        if isinstance(frame, Overlay):
+            # What was joined below stays joined, unless its head was replaced by one of another length.
+            below = {tree: head for tree, head in frame.beside.items() if not self._misaligned(tree, head)}
+            self.beside = below | self.beside
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Overlay, (self.parent, self.made, self.beside)

@@ -101,3 +101,15 @@ def test_columns_that_do_not_fit_are_refused(aod):
         overlay(aod[0], {"O2mine": {"fA": np.zeros(3), "fB": np.zeros(4)}})
     with pytest.raises(UnknownNameError, match="to join"):
         overlay(aod[0], {"O2mine": {"fA": np.zeros(3)}}, beside={"O2mine": "O2tracks"})
+
+
+def test_an_overlay_over_an_overlay_keeps_what_was_joined_below(aod):
+    df = aod[0]
+    n = len(df.tracksIU)
+    first = overlay(df, {"O2mine": {"fWeight": np.arange(n)}}, beside={"O2mine": "O2track_iu"})
+    second = overlay(first, {"O2yours": {"fFactor": np.arange(n) * 2}}, beside={"O2yours": "O2track_iu"})
+    np.testing.assert_array_equal(second.tracks.factor(), 2 * second.tracks.weight())
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(second)).tracks.weight(), np.arange(n))
+    shorter = {name: df["O2track_iu"][name][:7] for name in df.columns("O2track_iu")}
+    replaced = overlay(first, {"O2track_iu": shorter})
+    assert len(replaced.tracks) == 7 and "weight" not in replaced.tracks.getters
