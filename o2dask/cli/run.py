@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from o2dask.cli.parameters import HOW, LogJson, Options, Resume
+from o2dask.cli.parameters import HOW, Conditions, ConditionsNotAfter, LogJson, Options, Resume
 from o2dask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _TIMEFRAMES = typer.Option(min=1, help="How many; without files, timeframes that
 _FIRST = typer.Option(min=0, help="Number of the first timeframe, without files.", rich_help_panel=HOW)
 _RUN = typer.Option("--run", min=0, help="Run number, without files.", rich_help_panel=HOW)
 _CONFIG = typer.Option(metavar="JSON", help='Options from a file: {"tpc-gain": {"threshold": 4}}.', rich_help_panel=HOW)
-_CONDITIONS = typer.Option(metavar="STORE", help="Folder, snapshot.zip or URL of conditions.", rich_help_panel=HOW)
 _ON_ERROR = typer.Option(help="What an exception costs: fail, quarantine or skip.", rich_help_panel=HOW)
 _OUT = typer.Option(metavar="FOLDER", help="Where results go; default: they are not kept.", rich_help_panel=HOW)
 _KEEP = typer.Option(
@@ -62,7 +61,8 @@ def run(
     run_number: Annotated[int, _RUN] = 0,
     option: Options = [],  # noqa: B006 - typer wants a list
     config: Annotated[Path | None, _CONFIG] = None,
-    conditions: Annotated[str, _CONDITIONS] = "",
+    conditions: Conditions = None,
+    conditions_not_after: ConditionsNotAfter = None,
     on_error: Annotated[str, _ON_ERROR] = "",
     out: Annotated[str, _OUT] = "",
     keep: Annotated[list[str], _KEEP] = [],  # noqa: B006
@@ -91,6 +91,7 @@ def run(
     o2dask run a.py:wf --dump | o2dask run b.py:wf --dump | o2dask run - --timeframes 5
     o2dask run async tf.ctf --only TPC/TRACKS --runner inline
     """
+    from o2dask.cli.conditions import open_conditions
     from o2dask.cli.running import carry_out
     from o2dask.runners.settings import BatchSettings
     from o2dask.workflow.compiler import compile_workflow, set_options
@@ -108,12 +109,7 @@ def run(
     if dump:
         sys.stdout.write(workflow_to_json(workflow) + "\n")
         return
-    fetcher = None
-    if conditions:
-        from o2dask.conditions import ConditionFetcher, open_store
-
-        fetcher = ConditionFetcher(open_store(conditions))
-    topology = compile_workflow(workflow, conditions=fetcher)
+    topology = compile_workflow(workflow, conditions=open_conditions(conditions, conditions_not_after))
     refs, lost = _timeframes(files, timeframes, first, run_number)
     settings = BatchSettings(
         workers=workers,

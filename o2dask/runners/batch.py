@@ -81,6 +81,7 @@ def run_batch(
     tasks = plan(topology, sink.patterns)
     run = RunPlugin(topology, tasks, sink, settings.deadline_s)
     wanted = frozenset(name for task in tasks for name, _ in task.resources)
+    _check_resources(topology, settings)
     with Ledger(topology, refs, sink, journal=settings.journal, resume=settings.resume, progress=progress) as ledger:
         if not ledger.todo:
             ledger.begin(0, "nothing to do")
@@ -96,6 +97,16 @@ def _check_order(topology: Topology) -> None:
             f"processor {ordered[0]!r} wants timeframes in order (policy ordered), and workers side by side keep none; "
             "use the inline runner"
         )
+
+
+def _check_resources(topology: Topology, settings: BatchSettings) -> None:
+    """Raise ConfigError if a processor asks for a resource that workers of this machine cannot have."""
+    for processor in () if settings.scheduler else topology.processors:
+        if lacking := [name for name, amount in processor.resources.items() if amount and name != "GPU"]:
+            raise ConfigError(
+                f"processor {processor.name!r} asks for the resource {lacking[0]}, not to be had on this machine; "
+                f'start workers that have it, dask worker ADDRESS --resources "{lacking[0]}=1", and give --scheduler'
+            )
 
 
 @dataclass(slots=True)
