@@ -117,7 +117,7 @@ def _run_processor(
         told = explained(error, spec.name, source, policy)
         if told is error:
             raise
-        raise told from error
+        raise told from told.__cause__
     _account(topology, ctx, result)
     return made
 

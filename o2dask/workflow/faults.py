@@ -5,6 +5,7 @@ Knows specs and contexts. The cost travels on the exception, from a worker to th
 
 import logging
 import pickle
+import traceback
 from dataclasses import fields
 
 from o2dask.columns import Columns
@@ -52,6 +53,10 @@ def explained(error: Exception, processor: str, source: TimeframeRef, policy: Er
         told: O2DaskError = error
     else:
         told = ProcessorError(f"processor {processor!r} failed on {source.id}: {type(error).__name__}: {error}")
+        if _survives_pickling(error):
+            told.__cause__ = error
+        else:  # Dask has tblib send the cause along, and one that cannot be revived would take `told` with it
+            told.add_note("".join(traceback.format_exception(error)))
     told.add_note(where)
     setattr(told, _COST, str(ErrorPolicy.FAIL if isinstance(error, FatalError) else policy))
     return told
