@@ -8,7 +8,7 @@ Arrays and scalars only.
 import numpy as np
 from numba import njit
 
-from o2dask.ctf.bits import bit_length, load_u64, store_u64
+from o2dask.ctf.bits_kernels import bit_length, load_u64, store_u64
 
 __all__ = [
     "LOOK_AHEAD",

@@ -6,7 +6,7 @@ Gives the same symbols and the same bytes. Arrays and scalars only.
 import numpy as np
 from numba import njit
 
-from o2dask.ctf.bits import load_u64, store_u64
+from o2dask.ctf.bits_kernels import load_u64, store_u64
 
 __all__ = ["NARROW_BITS", "fold_narrow", "unfold_narrow"]
 

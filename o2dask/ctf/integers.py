@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from o2dask.ctf import bits, fold, fold_narrow
+from o2dask.ctf import bits_kernels as bits
+from o2dask.ctf import fold, fold_narrow
 from o2dask.ctf.errors import CtfError
 from o2dask.ctf.rans import (
     Counts,

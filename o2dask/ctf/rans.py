@@ -12,7 +12,7 @@ import numpy as np
 
 from o2dask.ctf import rans_kernels as plain
 from o2dask.ctf import rans_model
-from o2dask.ctf.bits import words_for
+from o2dask.ctf.bits_kernels import words_for
 from o2dask.ctf.errors import CtfError
 from o2dask.ctf.rans_vector import decode_groups, encode_groups, has_vectors
 

@@ -14,7 +14,7 @@ bit, its e - 2 low bits follow raw in a stream of their own.
 import numpy as np
 from numba import njit
 
-from o2dask.ctf.bits import bit_length
+from o2dask.ctf.bits_kernels import bit_length
 
 __all__ = [
     "LOWER",

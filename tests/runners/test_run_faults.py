@@ -140,7 +140,7 @@ def test_after_the_scheduler_is_killed_the_run_stops_at_once_and_is_resumed(tmp_
             if isinstance(event, TimeframeCommitted) and event.timeframe.tf_counter == 2:
                 process.kill()
 
-        settings = BatchSettings(scheduler=address_of(file), connect_timeout_s=60, journal=tmp_path / "log")
+        settings = BatchSettings(scheduler=address_of(file), connect_timeout_s=20, journal=tmp_path / "log")
         start = time.monotonic()
         report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=kill)
         assert time.monotonic() - start < 100
