@@ -61,7 +61,7 @@ class Aod(Sequence[Dataframe]):
         frame = self._opened.pop(i, None) or Dataframe(self._stored[i].fresh())
         self._opened[i] = frame
         if len(self._opened) > KEPT:
-            self._opened.popitem(last=False)
+            self._opened.popitem(last=False)[1].forget()
         return frame
 
     @cached_property

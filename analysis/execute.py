@@ -10,6 +10,7 @@ import pickle
 import threading
 import time
 import traceback
+import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -99,11 +100,14 @@ class Job:
 
 
 def pack(job: Job) -> bytes:
-    """Return a job as bytes for workers; classes of notebooks and of files given by path travel by value."""
+    """Return a job as bytes for workers; classes of notebooks and of files given by path travel by value.
+
+    They begin with a number of their own: no run meets the tasks of another.
+    """
     import cloudpickle
 
     try:
-        return zlib.compress(cloudpickle.dumps(job), 1)
+        return uuid.uuid4().bytes + zlib.compress(cloudpickle.dumps(job), 1)
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         names = ", ".join(task.name for task in job.tasks)
         remedy = "make what cannot be pickled (open files, locks) in init()"
@@ -117,18 +121,13 @@ def unpack(packed: bytes) -> Job:
 
 @lru_cache(maxsize=8)
 def _unpacked(packed: bytes, process: int, thread: int) -> Job:
-    job: Job = pickle.loads(zlib.decompress(packed))  # made by `pack` in the driver of this run, never a file
+    job: Job = pickle.loads(zlib.decompress(packed[16:]))  # made by `pack` in the driver of this run, never a file
     for task in job.tasks:
-        start(task, job.conditions)
+        for name in task.declared(Service):
+            if job.conditions is not None:
+                vars(task)[name] = job.conditions
+        task.init()
     return job
-
-
-def start(task: AnalysisTask, conditions: Any = None) -> None:
-    """Give a task its services and let it prepare."""
-    for name in task.declared(Service):
-        if conditions is not None:
-            vars(task)[name] = conditions
-    task.init()
 
 
 def run_unit(packed: bytes, unit: Unit) -> Partial:
@@ -169,7 +168,7 @@ def _opened(unit: Unit, retries: int) -> Sequence[DataFrameSource]:
         try:
             return open_dataframes(unit)
         except (O2DaskError, OSError) as error:
-            if attempt == retries or not _is_transient(error):
+            if attempt == retries or not _is_transient(error, unit):
                 raise
             _pause(unit, attempt, error)
     raise AssertionError("unreachable")
@@ -179,8 +178,8 @@ def _run_dataframe(job: Job, stored: DataFrameSource, partial: Partial) -> None:
     """Run all tasks over one dataframe; again if storage fails, as another attempt may succeed."""
     for attempt in range(job.retries + 1):
         failed: list[Failure] = []
+        frame = WorkFrame(stored.fresh())
         try:
-            frame = WorkFrame(stored.fresh())
             n_rows = _run_tasks(job, frame, failed, may_retry=attempt < job.retries)
             if job.save:
                 partial.n_written += _save(job, frame, failed)
@@ -188,12 +187,14 @@ def _run_dataframe(job: Job, stored: DataFrameSource, partial: Partial) -> None:
         except Exception as error:  # noqa: BLE001 - a failed dataframe costs itself only
             for task in job.tasks:
                 _clear(task)
-            if attempt < job.retries and _is_transient(error):
+            if attempt < job.retries and _is_transient(error, stored.url):
                 _pause(str(stored), attempt, error)
                 continue
             failed = [Failure(url=stored.url, dataframe=_label(stored), reason=_reason(error), text=_text(error))]
             partial.failed += failed
             return
+        finally:
+            frame.forget()
     for task in job.tasks:
         absorb(partial.outputs[task.name], task)
     partial.failed += failed
@@ -214,7 +215,7 @@ def _run_tasks(job: Job, frame: WorkFrame, failed: list[Failure], *, may_retry: 
             largest = max(largest, run_task(task, frame))
         except Exception as error:
             _clear(task)
-            if may_retry and _is_transient(error):
+            if may_retry and _is_transient(error, frame.stored.url):
                 raise
             lost[task.name] = _reason(error)
             url, label = frame.stored.url, _label(frame.stored)
@@ -309,13 +310,18 @@ def _label(stored: DataFrameSource) -> str:
     return f"DF_{stored.number}"
 
 
-def _is_transient(error: BaseException | None) -> bool:
-    """Return whether another attempt may succeed: somewhere below is an error of storage or of the network."""
+def _is_transient(error: BaseException | None, url: str) -> bool:
+    """Return whether another attempt may succeed: somewhere below is an error of storage or of the network.
+
+    Libraries raise OSError without a number for damaged bytes, and some for a network that failed: only files behind a
+    URL are then tried again.
+    """
     while error is not None:
         if isinstance(error, (TimeoutError, ConnectionError)):
             return True
-        if isinstance(error, OSError) and not isinstance(error, (FileNotFoundError, PermissionError, O2DaskError)):
-            return True
+        is_of_system = isinstance(error, OSError) and not isinstance(error, O2DaskError)
+        if is_of_system and not isinstance(error, (FileNotFoundError, PermissionError)):
+            return error.errno is not None or "://" in url  # type: ignore[attr-defined]
         if isinstance(error, ConfigError):
             return False
         error = error.__cause__ or error.__context__

@@ -278,6 +278,10 @@ def _of(ends: list[float], nan: bool) -> Interval:
     return UNKNOWN if any(np.isnan(end) for end in ends) else Interval(min(ends), max(ends), nan)
 
 
+def _ratio(a: Interval, b: Interval) -> Interval:
+    return UNKNOWN if b.low <= 0 <= b.high else _of([x / y for x in a[:2] for y in b[:2]], a.nan or b.nan)
+
+
 def _is_mask(a: Interval) -> bool:
     return a.low >= 0 and a.high <= 1 and not a.nan
 
@@ -319,6 +323,7 @@ _BOUNDS: dict[str, Callable[..., Interval]] = {
     "+": lambda a, b: _of([a.low + b.low, a.high + b.high], a.nan or b.nan),
     "-": lambda a, b: _of([a.low - b.high, a.high - b.low], a.nan or b.nan),
     "*": lambda a, b: _of([x * y for x in a[:2] for y in b[:2]], a.nan or b.nan),
+    "/": _ratio,
     "abs": _magnitude,
     "~": _not,
     "&": _and,

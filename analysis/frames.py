@@ -73,6 +73,11 @@ class Frame(ABC):
         """Return some rows of stored columns; where storage can, only the row groups they lie in are read."""
         return [_chosen(column, rows) for column in self.load(tree, names)]
 
+    def forget(self) -> None:
+        """Drop what was read; it is read again if it is asked for. Frames are in cycles, which Python frees late."""
+        self._cache.clear()
+        self.__dict__.pop("_groups", None)
+
     def is_loaded(self, tree: str, name: str) -> bool:
         """Return whether a stored column was read as a whole."""
         return (tree, name) in self._cache

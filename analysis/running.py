@@ -4,12 +4,9 @@ Knows units and partials; what is done with a dataframe is `execute`'s business.
 shape depends on the number of units only: the sum is the same bit for bit wherever and in whatever order they ran.
 """
 
-import itertools
 import logging
 import os
-import sys
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,6 +18,7 @@ from o2dask.analysis.result import Result
 from o2dask.analysis.saving import Saving
 from o2dask.analysis.task import AnalysisTask
 from o2dask.analysis.train import check_inputs, in_order
+from o2dask.analysis.workers import Workers, is_death, open_workers
 from o2dask.errors import ConfigError, DataError, O2DaskError, ProcessorError
 
 if TYPE_CHECKING:
@@ -110,7 +108,7 @@ def run_tasks(
     saving = Saving.of(save, ordered, keep)
     job = Job(tasks=ordered, save=saving.folder, keep=saving.trees, conditions=conditions, retries=retries)
     since = time.monotonic()
-    with saving, _told(progress) as tell, _workers(scheduler, workers) as where:
+    with saving, _told(progress) as tell, open_workers(scheduler, workers) as where:
         driver = _Driver(pack(job), units, tell, on_error, stop)
         whole = driver.run_inline() if where is None else driver.run_on(where)
         saving.finish(whole.n_written)
@@ -175,7 +173,7 @@ def _check_first(tasks: Sequence[AnalysisTask], units: Sequence[Unit]) -> None:
 def _ended(job: Job, whole: Partial) -> dict[str, dict[str, Any]]:
     """Return the outputs after every task's `end`, called with the outputs of the whole run in place."""
     found = {}
-    for task in unpack(pack(Job(tasks=job.tasks, conditions=job.conditions))).tasks:
+    for task in unpack(pack(job)).tasks:
         for name, value in whole.outputs.get(task.name, {}).items():
             outer, slash, inner = name.partition("/")
             if slash:
@@ -242,48 +240,64 @@ class _Driver:
             sums.put(i, partial)
         return merge_partials(self._packed, sums.rest())
 
-    def run_on(self, workers: "_Workers") -> Partial:
+    def run_on(self, workers: Workers) -> Partial:
         """Run on Dask workers: a window of units in flight, sums made where the parts are."""
-        client, session, count = workers.client, uuid.uuid4().hex[:8], itertools.count()
-        add = lambda parts: client.submit(  # noqa: E731
-            merge_partials, self._packed, parts, key=f"sum-{session}-{next(count)}", priority=10
-        )
-        sums, todo = _Sums(len(self._units), add), deque(enumerate(self._units))
+        client = workers.client
+        sums = _Sums(len(self._units), lambda parts: workers.submit(merge_partials, self._packed, parts, priority=10))
+        todo, suspects = deque(enumerate(self._units)), deque[tuple[int, Unit]]()
         flights: dict[str, tuple[int, Unit, Any]] = {}
         self._note(0, 0, [])
         try:
             while flights or (todo and not self._is_stopped()):
                 while todo and len(flights) < 2 * workers.n + 2 and not self._is_stopped():
                     i, unit = todo.popleft()
-                    part = client.submit(run_unit, self._packed, unit, key=f"analyse-{session}-{i}", priority=-i)
-                    note = client.submit(_note_of, part, key=f"note-{session}-{i}", priority=-i)
+                    part, note = self._sent(workers, unit, -i)
                     flights[note.key] = (i, unit, part)
-                    workers.expect(note)
                 for note in workers.finished():
                     i, unit, part = flights.pop(note.key)
-                    sums.put(i, self._landed(unit, part, note))
+                    told = _told_by(note)
+                    if is_death(told):
+                        suspects.append((i, unit))
+                    else:
+                        sums.put(i, self._landed(unit, part, told))
                 workers.check()
-            parts = client.gather(sums.rest())
+            for i, unit in suspects:
+                sums.put(i, self._run_alone(workers, unit))
+            parts = workers.gather(sums.rest())
         finally:
             client.cancel([part for _, _, part in flights.values()])
         return merge_partials(self._packed, parts)
 
-    def _landed(self, unit: Unit, part: Any, note: Any) -> Any:
+    def _sent(self, workers: Workers, unit: Unit, priority: int) -> tuple[Any, Any]:
+        """Submit a unit; return the future of its part, which stays where it is, and of what is told of it."""
+        part = workers.submit(run_unit, self._packed, unit, priority=priority)
+        note = workers.submit(_note_of, part, priority=priority)
+        workers.expect(note)
+        return part, note
+
+    def _run_alone(self, workers: Workers, unit: Unit) -> Any:
+        """Run again what was near when workers died, one dataframe at a time: only the culprit is left out."""
+        parts = []
+        for one in [unit] if isinstance(unit, str) else [(dataframe,) for dataframe in unit]:
+            part, note = self._sent(workers, one, 0)
+            while not workers.finished():
+                workers.check()
+            parts.append(self._landed(one, part, _told_by(note)))
+        return parts[0] if len(parts) == 1 else workers.submit(merge_partials, self._packed, parts, priority=10)
+
+    def _landed(self, unit: Unit, part: Any, told: "tuple[int, list[Failure]] | Exception") -> Any:
         """Take note of a unit that is done; what killed its workers is left out, as bad input is."""
-        if note.status == "finished":
-            n_good, failed = note.result()
-            self._note(_weight(unit), n_good, failed)
+        if not isinstance(told, Exception):
+            self._note(_weight(unit), *told)
             return part
-        error = note.exception()
-        if isinstance(error, ConfigError):
-            raise error
-        reason = f"its worker died or could not run it: {type(error).__name__}: {error}".splitlines()[0]
-        frames = [unit] if isinstance(unit, str) else list(unit)
-        failed = [
-            Failure(url=f if isinstance(f, str) else f.url, dataframe="" if isinstance(f, str) else f"DF_{f.number}",
-                    reason=reason)
-            for f in frames
-        ]  # fmt: skip
+        if isinstance(told, ConfigError):
+            raise told
+        reason = f"{type(told).__name__}: {told}".splitlines()[0]
+        if is_death(told):
+            reason = "KilledWorker: workers die on it: it crashes, or needs more memory than they have"
+        whole = isinstance(unit, str)
+        frames = [(unit, "")] if whole else [(stored.url, f"DF_{stored.number}") for stored in unit]  # type: ignore[union-attr]
+        failed = [Failure(url=str(url), dataframe=label, reason=reason) for url, label in frames]
         self._note(_weight(unit), 0, failed)
         return Partial(failed=failed)
 
@@ -304,72 +318,18 @@ class _Driver:
         return self.interrupted
 
 
+def _told_by(note: Any) -> "tuple[int, list[Failure]] | Exception":
+    """Return what a note says, or the error it ended in; one that was lost with its worker is waited for."""
+    try:
+        told: tuple[int, list[Failure]] = note.result()
+    except Exception as error:  # noqa: BLE001 - of the workers, of Dask, or of the network
+        return error
+    return told
+
+
 def _note_of(partial: Partial) -> tuple[int, list[Failure]]:
     """Return what the driver wants to know of a partial at once."""
     return partial.n_dataframes, partial.failed
-
-
-class _Workers:
-    """Dask workers and what is expected of them."""
-
-    def __init__(self, client: Any, n: int, supervise: Callable[[], str]) -> None:
-        import distributed
-
-        as_completed: Any = distributed.as_completed
-        self.client, self.n, self._supervise = client, n, supervise
-        self._completed = as_completed(loop=client.loop, raise_errors=False)
-
-    def expect(self, future: Any) -> None:
-        """Ask to be told when a future is done."""
-        self._completed.add(future)
-
-    def finished(self) -> list[Any]:
-        """Return futures that are done, after a little while if none is."""
-        done = list(self._completed.next_batch(block=False))
-        if not done:
-            time.sleep(0.01)
-        return done
-
-    def check(self) -> None:
-        """Raise if the run cannot go on."""
-        if reason := self._supervise():
-            raise ProcessorError(reason)
-        if self.client.status != "running":
-            raise ProcessorError("lost the Dask scheduler; start it again and run once more")
-
-
-@contextmanager
-def _workers(scheduler: str | None, n: int | None) -> Iterator[_Workers | None]:
-    """Give the workers that are asked for, None for this process."""
-    if scheduler == "inline":
-        if n is not None:
-            raise ConfigError("workers: not with scheduler='inline', which runs in this process; leave one out")
-        yield None
-        return
-    client = _current_client() if scheduler is None and n is None else None
-    if client is not None:
-        yield _Workers(client, max(1, sum(client.nthreads().values())), lambda: "")
-        return
-    if not scheduler and n is None:
-        yield None
-        return
-    from o2dask.runners.cluster import open_backend
-    from o2dask.runners.settings import BatchSettings
-
-    settings = BatchSettings(workers=n, scheduler=scheduler or "")
-    with open_backend(settings, frozenset()) as backend:
-        yield _Workers(backend.client, backend.n_workers, backend.supervise)
-
-
-def _current_client() -> Any:
-    if "distributed" not in sys.modules:
-        return None
-    from distributed import get_client
-
-    try:
-        return get_client()
-    except ValueError:
-        return None
 
 
 @contextmanager

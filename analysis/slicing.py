@@ -12,7 +12,7 @@ from o2dask.analysis.declarations import TableSpec
 from o2dask.analysis.errors import UnknownNameError, close_to
 from o2dask.analysis.indices import Grouping
 from o2dask.analysis.table import Row, Table
-from o2dask.errors import SpecError
+from o2dask.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from o2dask.analysis.getters import Getter
@@ -57,6 +57,9 @@ def grouped_by(table: Table, getter: "Getter", n_parents: int = -1) -> Grouping:
     key = ("grouped by", getter.name)
     if key not in table._taken:
         ids = np.asarray(table._column(getter.tree, getter.column))
+        if ids.dtype.kind not in "iu" or ids.ndim != 1:
+            where = f"{getter.tree}.{getter.column} in {table._group.frame.label}"
+            raise DataError(f"{where}: want row numbers (int32), got {ids.dtype} of shape {ids.shape}")
         least = int(ids.max()) + 1 if len(ids) else 0
         table._taken[key] = indices.group(ids, max(least, n_parents))
     grouping: Grouping = table._taken[key]

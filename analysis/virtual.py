@@ -35,7 +35,8 @@ def virtual_records(table: "Table", names: tuple[str, ...] = ()) -> Any:
     chosen = names or tuple(getters)
     flat = type(table)(table._group, table._rows)
     nothing = flat[0:0]
-    forms, buffers = [], {}
+    forms: list[Any] = []
+    buffers: dict[str, Callable[[], Any]] = {}
     for name in chosen:
         form, _, kept = ak.to_buffers(ak.to_layout(getattr(nothing, name)()), form_key=f"{name}-{{id}}")
         forms.append(form)
