@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from o2dask.ctf import bits_kernels as bits
-from o2dask.ctf import fold, fold_narrow
+from o2dask.ctf import bits_kernels, fold, fold_narrow
 from o2dask.ctf.errors import CtfError
 from o2dask.ctf.rans import (
     Counts,
@@ -251,17 +250,17 @@ def _encode_split(
 
 
 def _encode_bitpack(values: np.ndarray, width: int) -> _Coded:
-    words = np.zeros(bits.words_for(width * len(values)), np.uint32)
-    bits.pack_fixed(values if values.itemsize >= 4 else values.astype(np.uint32), width, words)
+    words = np.zeros(bits_kernels.words_for(width * len(values)), np.uint32)
+    bits_kernels.pack_fixed(values if values.itemsize >= 4 else values.astype(np.uint32), width, words)
     return "bitpack", {"width": width}, [words.tobytes()]
 
 
 def _decode_bitpack(parameters: dict[str, Any], raw: memoryview, target: np.ndarray) -> np.ndarray:
     width = int(parameters["width"])
-    if not 0 < width <= 64 or len(raw) != 4 * bits.words_for(width * len(target)):
+    if not 0 < width <= 64 or len(raw) != 4 * bits_kernels.words_for(width * len(target)):
         raise CtfError(f"bitpack: {len(target)} values of {width} bits are not in {len(raw)} bytes")
     out = _buffer(target, np.dtype(np.uint64 if width > 32 or target.itemsize == 8 else np.uint32))
-    bits.unpack_fixed(_aligned(raw).view(np.uint32), width, out)
+    bits_kernels.unpack_fixed(_aligned(raw).view(np.uint32), width, out)
     return out
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from o2dask.ctf import (
     CtfError,
-    bits,
+    bits_kernels,
     blocks,
     checksum,
     fold,
@@ -197,10 +197,10 @@ def test_folded_values_come_back_and_both_loops_give_the_same_bytes(widest):
 @settings(max_examples=40, deadline=None)
 def test_bitpacked_values_come_back(width, n, seed):
     values = np.random.default_rng(seed).integers(0, 1 << 64, n, dtype=np.uint64) >> np.uint64(64 - width)
-    words = np.zeros(bits.words_for(n * width), np.uint32)
-    bits.pack_fixed(values, width, words)
+    words = np.zeros(bits_kernels.words_for(n * width), np.uint32)
+    bits_kernels.pack_fixed(values, width, words)
     out = np.empty_like(values)
-    bits.unpack_fixed(words, width, out)
+    bits_kernels.unpack_fixed(words, width, out)
     assert np.array_equal(out, values)
 
 
