@@ -103,56 +103,59 @@ def _fuse(topology: Topology, min_ms: float) -> list[tuple[str, ...]]:
     for route in topology.routes:
         by_name[route.producer].feeds |= bit[route.consumer]
         by_name[route.consumer].fed_by |= bit[route.producer]
+    owners = list(groups)  # of each processor, by its bit
     # Smallest first. One that finds no partner never will: what lies between it and the others needs other resources.
     stuck: list[_Group] = []
     while small := [g for g in groups if g.cost_ms < min_ms and not any(g is s for s in stuck)]:
         group = min(small, key=lambda g: (g.cost_ms, g.members & -g.members))
-        partner = _partner(group, groups)
+        partner = _partner(group, groups, owners)
         if partner is None:
             stuck.append(group)
             continue
-        groups = [g for g in groups if g is not group and g is not partner]
-        groups.append(
-            _Group(
-                group.members | partner.members,
-                group.cost_ms + partner.cost_ms,
-                group.resources,
-                (group.feeds | partner.feeds) & ~(group.members | partner.members),
-                (group.fed_by | partner.fed_by) & ~(group.members | partner.members),
-            )
+        members = group.members | partner.members
+        both = _Group(
+            members,
+            group.cost_ms + partner.cost_ms,
+            group.resources,
+            (group.feeds | partner.feeds) & ~members,
+            (group.fed_by | partner.fed_by) & ~members,
         )
+        groups = [g for g in groups if g is not group and g is not partner]
+        groups.append(both)
+        owners = [both if o is group or o is partner else o for o in owners]
     return [tuple(n for n in names if bit[n] & g.members) for g in _ordered(groups)]
 
 
-def _partner(group: _Group, groups: list[_Group]) -> _Group | None:
+def _partner(group: _Group, groups: list[_Group], owners: list[_Group]) -> _Group | None:
     """Return the cheapest neighbour that may join, else the cheapest other group that may, else None."""
     others = [g for g in groups if g is not group and g.resources == group.resources]
-    others.sort(key=lambda g: (not _touch(g, group), g.cost_ms, g.members & -g.members))
-    return next((g for g in others if not _detour(group, g, groups)), None)
+    near = [g for g in others if _touch(g, group)]
+    for candidates in (near, others):
+        candidates.sort(key=lambda g: (g.cost_ms, g.members & -g.members))
+        found = next((g for g in candidates if not _detour(group, g, owners)), None)
+        if found is not None:
+            return found
+    return None
 
 
 def _touch(a: _Group, b: _Group) -> bool:
     return bool(a.feeds & b.members or b.feeds & a.members)
 
 
-def _detour(a: _Group, b: _Group, groups: list[_Group]) -> bool:
+def _detour(a: _Group, b: _Group, owners: list[_Group]) -> bool:
     """Return whether a path from one to the other leads through a third group: fused, they would form a loop."""
-    return _reaches(a, b, groups) or _reaches(b, a, groups)
+    return _reaches(a, b, owners) or _reaches(b, a, owners)
 
 
-def _reaches(start: _Group, goal: _Group, groups: list[_Group]) -> bool:
+def _reaches(start: _Group, goal: _Group, owners: list[_Group]) -> bool:
     seen = start.members | goal.members
     border = start.feeds & ~seen
     while border:
-        step = [g for g in groups if g.members & border]
-        if any(g.feeds & goal.members for g in step):
+        group = owners[(border & -border).bit_length() - 1]
+        if group.feeds & goal.members:
             return True
-        for g in step:
-            seen |= g.members
-        ahead = 0
-        for g in step:
-            ahead |= g.feeds
-        border = ahead & ~seen
+        seen |= group.members
+        border = (border | group.feeds) & ~seen
     return False
 
 
