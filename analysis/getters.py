@@ -50,8 +50,13 @@ class Getter:
     @property
     def signature(self) -> inspect.Signature:
         """Signature of the accessor, for `help` and completion."""
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return inspect.Signature([inspect.Parameter(name, kind) for name in self.arguments])
+        return _signature(self.arguments)
+
+
+@cache
+def _signature(arguments: tuple[str, ...]) -> inspect.Signature:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature([inspect.Parameter(name, kind) for name in arguments])
 
 
 @cache
