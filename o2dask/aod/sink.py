@@ -30,7 +30,7 @@ from o2dask.aod.store import (
 )
 from o2dask.columns import Columns
 from o2dask.errors import ConfigError
-from o2dask.runners.sink import Receipt
+from o2dask.sink import Receipt
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
 
@@ -42,7 +42,7 @@ _STALE_S = 3600.0
 
 
 class AodSink:
-    """Writes ``<out>/DF_<number>/<tree>.parquet`` for each timeframe; see `o2dask.runners.sink` for the laws it keeps.
+    """Writes ``<out>/DF_<number>/<tree>.parquet`` for each timeframe; see `o2dask.sink` for the laws it keeps.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from o2dask.cli.parameters import HOW, Conditions, ConditionsNotAfter, LogJson, 
 from o2dask.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from o2dask.runners.sink import Sink
+    from o2dask.sink import Sink
     from o2dask.timeframe import TimeframeRef
     from o2dask.workflow import Topology
 

@@ -23,7 +23,7 @@ from o2dask.errors import ConfigError
 if TYPE_CHECKING:
     from o2dask.runners.report import RunReport
     from o2dask.runners.settings import BatchSettings
-    from o2dask.runners.sink import Sink
+    from o2dask.sink import Sink
     from o2dask.timeframe import TimeframeRef
     from o2dask.workflow import Topology
 

@@ -1,6 +1,6 @@
 """The sink that makes a CTF file: workers write a part per timeframe, the driver joins the parts at the end.
 
-Laws: see `o2dask.runners.sink`. Parts are joined as they are, nothing is decoded.
+Laws: see `o2dask.sink`. Parts are joined as they are, nothing is decoded.
 """
 
 import logging
@@ -14,7 +14,7 @@ from o2dask.columns import Columns
 from o2dask.ctf.reader import CtfReader
 from o2dask.ctf.writer import CtfWriter
 from o2dask.errors import CommitError, ConfigError, DataError
-from o2dask.runners.sink import Receipt
+from o2dask.sink import Receipt
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeId, TimeframeRef
 

@@ -2,7 +2,7 @@
 
 One graph per timeframe, older ones first; the last task of each commits through the sink on a worker and returns a
 receipt. What fails costs its own timeframe; what would hit all of them (no disk, no scheduler) ends the run in good
-order. Exactly once follows from an idempotent sink and the journal; see `o2dask.runners.sink` for the laws.
+order. Exactly once follows from an idempotent sink and the journal; see `o2dask.sink` for the laws.
 """
 
 import itertools
@@ -26,8 +26,8 @@ from o2dask.runners.plugin import RunPlugin
 from o2dask.runners.quarantine import Failure
 from o2dask.runners.report import RunReport
 from o2dask.runners.settings import MIB, BatchSettings
-from o2dask.runners.sink import Receipt, Sink
 from o2dask.runners.window import MemoryModel, Pacer, Window
+from o2dask.sink import Receipt, Sink
 from o2dask.specs import CompletionPolicy
 from o2dask.timeframe import TimeframeRef
 from o2dask.workflow.planner import plan

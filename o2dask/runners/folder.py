@@ -12,7 +12,7 @@ from pathlib import Path
 
 from o2dask.columns import Columns
 from o2dask.errors import CommitError, ConfigError
-from o2dask.runners.sink import Receipt
+from o2dask.sink import Receipt
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
 

@@ -11,8 +11,8 @@ from dask.delayed import Delayed, delayed
 from o2dask.columns import Columns
 from o2dask.runners.deadline import deadline
 from o2dask.runners.plugin import RunPlugin, find_run, trim_memory
-from o2dask.runners.sink import Receipt
 from o2dask.runners.step import Account, commit, run_step
+from o2dask.sink import Receipt
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
 

@@ -13,8 +13,8 @@ from o2dask.monitoring.events import Progress
 from o2dask.runners import quarantine
 from o2dask.runners.ledger import Ledger, StopToken, advice
 from o2dask.runners.report import RunReport
-from o2dask.runners.sink import Receipt, Sink
 from o2dask.runners.step import Account, commit, run_step
+from o2dask.sink import Receipt, Sink
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
 from o2dask.workflow.lifecycle import finish

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from o2dask.errors import CommitError, ConfigError
-from o2dask.runners.sink import Receipt
+from o2dask.sink import Receipt
 from o2dask.timeframe import TimeframeId
 
 __all__ = ["Journal", "JournalEntry"]

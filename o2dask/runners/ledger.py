@@ -26,8 +26,8 @@ from o2dask.runners import quarantine
 from o2dask.runners.journal import Journal
 from o2dask.runners.quarantine import Failure
 from o2dask.runners.report import Quarantined, RunReport
-from o2dask.runners.sink import Receipt, Sink
 from o2dask.services import QuitBook
+from o2dask.sink import Receipt, Sink
 from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.topology import Topology
 

@@ -14,7 +14,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from o2dask.context import WorkerState
 from o2dask.errors import ConfigError
-from o2dask.runners.sink import Sink
+from o2dask.sink import Sink
 from o2dask.workflow.lifecycle import finish
 from o2dask.workflow.planner import PhysicalTask
 from o2dask.workflow.topology import Topology

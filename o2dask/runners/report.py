@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from o2dask.runners.sink import Receipt
+from o2dask.sink import Receipt
 from o2dask.timeframe import TimeframeRef
 
 __all__ = ["Quarantined", "RunReport"]

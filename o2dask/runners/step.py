@@ -12,7 +12,7 @@ from o2dask.context import WorkerState
 from o2dask.errors import CommitError
 from o2dask.monitoring.events import Metric
 from o2dask.runners import quarantine
-from o2dask.runners.sink import Receipt, Sink
+from o2dask.sink import Receipt, Sink
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
 from o2dask.workflow.execute import run_task

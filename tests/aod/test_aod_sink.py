@@ -22,7 +22,7 @@ from o2dask.aod.sink import AodSink
 from o2dask.aod.store import MANIFEST
 from o2dask.columns import Columns
 from o2dask.errors import CommitError, ConfigError, DataError
-from o2dask.runners.sink import Sink
+from o2dask.sink import Sink
 from o2dask.specs import DataRef
 
 COMMITTER = Path(__file__).parent / "aod_committer.py"

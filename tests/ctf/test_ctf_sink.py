@@ -15,7 +15,7 @@ from o2dask.ctf import (
     list_timeframes,
 )
 from o2dask.errors import CommitError, ConfigError
-from o2dask.runners.sink import Sink
+from o2dask.sink import Sink
 from o2dask.timeframe import TimeframeRef
 
 

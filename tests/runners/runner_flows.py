@@ -18,7 +18,7 @@ from o2dask.columns import Columns
 from o2dask.context import ProcessingContext
 from o2dask.errors import CommitError, DataError
 from o2dask.runners.folder import FolderSink
-from o2dask.runners.sink import Receipt
+from o2dask.sink import Receipt
 from o2dask.specs import DataProcessorSpec, DataRef, Option, Task, WorkflowSpec
 from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.compiler import compile_workflow

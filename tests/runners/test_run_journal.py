@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from o2dask.errors import CommitError, ConfigError
 from o2dask.runners.journal import Journal
-from o2dask.runners.sink import Receipt
+from o2dask.sink import Receipt
 from o2dask.timeframe import TimeframeId
 
 CONFIG = {"topology": "abc", "sink": "FolderSink(*)"}
