@@ -3,37 +3,49 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 SYSTEM_PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(if $(shell $(p) -c 'import sys; print(1 if sys.version_info >= (3, 11) else "")' 2>/dev/null),$(p))))
 CONSTRAINTS ?= requirements/tested.txt
-READY := $(VENV)/.ready
+USER_READY := $(VENV)/.user
+DEV_READY := $(VENV)/.dev
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench clean forget
 
-demo: $(READY)
+demo: $(USER_READY)
 	$(VENV)/bin/o2dask demo --out demo
 
-test: $(READY)
+test: $(DEV_READY)
 	$(PY) -m pytest
 
-lint: $(READY)
+lint: $(DEV_READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: $(READY)
+format: $(DEV_READY)
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(READY)
+bench: $(DEV_READY)
 	$(PY) benchmarks/run_all.py
 
-clean:
+clean: forget
 	rm -rf $(VENV) demo build dist *.egg-info
 
-$(READY): pyproject.toml $(CONSTRAINTS)
+# numba looks only at a function's own file: after changing a kernel that others call, forget what they compiled.
+forget:
+	find reco o2dask/ctf analysis \( -name '*.nbi' -o -name '*.nbc' \) -delete
+
+$(PY):
 	@test -n "$(SYSTEM_PYTHON)" || { echo "error: o2dask needs Python >= 3.11; install it or say 'make SYSTEM_PYTHON=/path/to/python3'"; exit 1; }
 	@$(SYSTEM_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory venv-module
 	$(SYSTEM_PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[dev]" --constraint $(CONSTRAINTS)
-	@touch $(READY)
+
+$(USER_READY): pyproject.toml $(CONSTRAINTS) | $(PY)
+	$(PIP) .
+	@touch $@
+
+$(DEV_READY): pyproject.toml $(CONSTRAINTS) | $(PY)
+	$(PIP) ".[dev]"
+	@touch $@ $(USER_READY)
 
 # Debian and Ubuntu ship venv apart from Python.
 .PHONY: venv-module

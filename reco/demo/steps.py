@@ -71,8 +71,8 @@ def picture(ctf: Path, path: Path) -> Path:
     from o2dask.reco.geometry.tpc import TIME_BIN_BC, pad_rows, sector_alpha
     from o2dask.reco.qc.plots import plot_timeframe
     from o2dask.reco.tpc.codec import decompress_clusters
-    from o2dask.reco.tpc.schema import PAD_SCALE, TIME_SCALE
     from o2dask.reco.tpc.reconstruct import reconstruct as find_tracks
+    from o2dask.reco.tpc.schema import PAD_SCALE, TIME_SCALE
     from o2dask.specs import DataRef
     from o2dask.timeframe import BC_NS
 
