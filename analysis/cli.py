@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from o2dask.cli.parameters import HOW, LogJson
+from o2dask.cli.parameters import HOW, Conditions, LogJson
 from o2dask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def analysis(
     scheduler: Annotated[str, _SCHEDULER] = "",
     workers: Annotated[int | None, _WORKERS] = None,
     retries: Annotated[int, _RETRIES] = 2,
+    conditions: Conditions = None,
     log_json: LogJson = False,
 ) -> None:
     """Run analysis tasks over an AOD, all in one pass, and write their histograms.
@@ -92,6 +93,7 @@ def analysis(
         save=save,
         keep=keep or None,
         retries=retries,
+        conditions=conditions,
     )
     result.save(out)
     _tell(result, out, status, log_json)

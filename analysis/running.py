@@ -83,8 +83,9 @@ def run_tasks(
         Where tables that tasks make go: a folder of Parquet, or ``derived.root``; left out: nowhere.
     keep : sequence of str, optional
         Trees to save; default: all that are made.
-    conditions : object, optional
-        With ``get(path, timestamp)``, for tasks that declare ``Service("conditions")``.
+    conditions : str, path or object, optional
+        For tasks that declare ``Service("conditions")``: a store by its folder, snapshot or URL, which every worker
+        then opens and caches; or anything that has ``get(path, timestamp)`` and can be pickled.
     retries : int
         How often a dataframe is tried again after an I/O error.
     on_error : str
@@ -106,7 +107,7 @@ def run_tasks(
     units = _units(source)
     _check_first(ordered, units)
     saving = Saving.of(save, ordered, keep)
-    job = Job(tasks=ordered, save=saving.folder, keep=saving.trees, conditions=conditions, retries=retries)
+    job = Job(tasks=ordered, save=saving.folder, keep=saving.trees, conditions=_store(conditions), retries=retries)
     since = time.monotonic()
     with saving, _told(progress) as tell, open_workers(scheduler, workers) as where:
         driver = _Driver(pack(job), units, tell, on_error, stop)
@@ -124,6 +125,15 @@ def run_tasks(
         saved=saving.target if whole.n_written else "",
         interrupted=driver.interrupted,
     )
+
+
+def _store(conditions: Any) -> Any:
+    """Return the store of conditions that tasks are given."""
+    if not isinstance(conditions, (str, os.PathLike)):
+        return conditions
+    from o2dask.conditions import CachedStore, open_store
+
+    return CachedStore(open_store(os.fspath(conditions)))
 
 
 def _units(source: Any) -> list[Unit]:

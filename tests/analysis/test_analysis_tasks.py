@@ -15,6 +15,7 @@ from o2dask.analysis.expressions import Interval, as_expression
 from o2dask.aod.model import tables
 from o2dask.aod.store import Store, commit_dataframe
 from o2dask.columns import Columns
+from o2dask.conditions import LocalStore
 from o2dask.errors import ConfigError, SpecError, WorkflowError
 
 
@@ -446,12 +447,12 @@ def test_expressions_have_no_truth_value_and_take_no_arrays():
 # Services
 
 
-class Store1:
+class TellsWhatIsAsked:
     def get(self, path, timestamp):
         return f"{path}@{timestamp}"
 
 
-def test_conditions_are_given_to_tasks_that_ask(aod):
+def test_conditions_are_given_to_tasks_that_ask(aod, tmp_path):
     class Task(o2.AnalysisTask):
         ccdb = o2.Service("conditions")
         seen = o2.Output([])
@@ -459,7 +460,15 @@ def test_conditions_are_given_to_tasks_that_ask(aod):
         def process(self, collisions: o2.Collisions):
             self.seen += [self.ccdb.get("GLO/Field", 5)]
 
-    assert run(aod, Task(), conditions=Store1()).seen == ["GLO/Field@5"] * 3
+    assert run(aod, Task(), conditions=TellsWhatIsAsked()).seen == ["GLO/Field@5"] * 3
+    store = LocalStore(tmp_path)
+    store.put("GLO/Field", {"current": 30000}, 0, 10)
+
+    class Reads(Task):
+        def process(self, collisions: o2.Collisions):
+            self.seen += [self.ccdb.get("GLO/Field", 5).content["current"]]
+
+    assert run(aod, Reads(), conditions=tmp_path).seen == [30000] * 3
     assert "give run(..., conditions=store)" in run(aod, Task()).failed[0].reason
 
 
