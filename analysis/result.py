@@ -135,7 +135,7 @@ class Result:
 
     def summary(self) -> str:
         """Return what was done, how fast, and what was left out."""
-        rate = f", {self.n_rows / self.cpu_s / 1e6:.1f} M rows/s per core" if self.cpu_s > 0.05 else ""
+        rate = f", {self.n_rows / self.cpu_s / 1e6:.1f} M rows/s per core" if self.cpu_s > 0.5 else ""
         lines = [f"{self.n_dataframes} dataframes, {self.n_rows:,} rows in {self.wall_s:.1f} s{rate}"]
         if self.saved:
             lines.append(f"tables saved to {self.saved}")
