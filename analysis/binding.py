@@ -145,10 +145,10 @@ def _without_hopeless_groups(table: Table, condition: Expression, settings: Mapp
         return table
     kept = [np.arange(bounds[i], bounds[i + 1]) for i in np.flatnonzero(can_pass)]
     if not kept:
-        return table[0:0]  # type: ignore[no-any-return]
+        return table[0:0]
     rows = np.concatenate(kept)
     is_block = rows[-1] - rows[0] + 1 == len(rows)
-    return table[int(rows[0]) : int(rows[-1]) + 1] if is_block else table[rows]  # type: ignore[no-any-return]
+    return table[int(rows[0]) : int(rows[-1]) + 1] if is_block else table[rows]
 
 
 def _intervals(table: Table, head: str, bounds: np.ndarray, i: int) -> Callable[[str], Interval]:

@@ -97,7 +97,7 @@ class Filtered:
 
     def __class_getitem__(cls, spec: Any) -> TableSpec:
         _check_is_table(spec, "Filtered")
-        return replace(spec, is_filtered=True)  # type: ignore[no-any-return]
+        return replace(spec, is_filtered=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -17,6 +17,7 @@ from o2dask.specs import DataProcessorSpec, DataRef, Lifetime, OutputSpec
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
 if TYPE_CHECKING:
+    from o2dask.conditions import ConditionFetcher
     from o2dask.services import Metric, ServiceRegistry
 
 __all__ = ["DataAllocator", "ErrorContext", "InputRecord", "ProcessingContext", "WorkerState"]
@@ -36,7 +37,7 @@ class WorkerState:
         with self._lock:
             if key not in self._built:
                 self._built[key] = build()
-            return self._built[key]  # type: ignore[no-any-return]
+            return self._built[key]
 
     def built(self) -> dict[Hashable, Any]:
         """Return what there is, oldest first."""
@@ -194,6 +195,8 @@ class ProcessingContext:
         What lives on the worker across timeframes.
     counters : dict of str to int
         Counts that the runner adds up and reports ("clusters", "tracks").
+    conditions : ConditionFetcher, optional
+        For the service `Conditions`; inputs are fetched already.
     metrics, requests : list of Metric, set of str
         What `Monitoring` and `ControlService` have been told.
     """
@@ -205,6 +208,7 @@ class ProcessingContext:
     options: Mapping[str, Any]
     state: WorkerState
     counters: dict[str, int] = field(default_factory=dict)
+    conditions: "ConditionFetcher | None" = None
     metrics: list["Metric"] = field(default_factory=list)
     requests: set[str] = field(default_factory=set)
 

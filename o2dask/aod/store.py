@@ -115,7 +115,7 @@ class Store:
         if self.is_local:
             return contextlib.nullcontext(path)
         try:
-            return self.fs.open(path, "rb")  # type: ignore[no-any-return]
+            return self.fs.open(path, "rb")
         except FileNotFoundError:
             raise DataError(f"{path}: no such file") from None
 

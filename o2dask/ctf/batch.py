@@ -47,7 +47,7 @@ class BlockRow(NamedTuple):
     detector: str
     field: str
     dtype: str
-    count: int
+    count: int  # type: ignore[assignment]
     codec: str
     parameters: str
     checksum: int
@@ -127,7 +127,7 @@ def block_rows(batch: pa.RecordBatch, where: str) -> Iterator[BlockRow]:
         small = [column.to_pylist() for column in batch.columns[:-1]]
         data = batch.column(len(_NAMES) - 1)
         for i, row in enumerate(zip(*small, strict=True)):
-            yield BlockRow(*row, memoryview(data[i].as_buffer()))
+            yield BlockRow(*row, memoryview(data[i].as_buffer()))  # type: ignore[call-arg]
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         if isinstance(error, CtfError):
             raise
@@ -170,7 +170,7 @@ def _streams(column: Column, array: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 def _payload(header: BlockRow, blocks: Mapping[str, list[BlockRow]]) -> Columns:
     schema = _schema_from_json(json.loads(header.parameters))
-    arrays = {}
+    arrays: dict[str, np.ndarray | Jagged] = {}
     for column in schema.columns:
         name = f"{header.field}/{column.name}"
         if column.is_jagged:

@@ -157,7 +157,7 @@ def _apply(chosen: _Map, values: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 @njit(cache=True, nogil=True)
-def _to_unsigned(values, is_delta, first, is_zigzag, offset, out):
+def _to_unsigned(values, is_delta, first, is_zigzag, offset, out):  # type: ignore[no-untyped-def]
     """Map values (n,) int64 to out (n,) uint64, wrapping at 64 bits."""
     before = first
     for i in range(values.shape[0]):
@@ -172,7 +172,7 @@ def _to_unsigned(values, is_delta, first, is_zigzag, offset, out):
 
 
 @njit(cache=True, nogil=True)
-def _unmap(values, is_delta, first, is_zigzag, offset):
+def _unmap(values, is_delta, first, is_zigzag, offset):  # type: ignore[no-untyped-def]
     """Undo `_to_unsigned` in place, values (n,) uint64."""
     before = first
     for i in range(values.shape[0]):

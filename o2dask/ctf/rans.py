@@ -189,7 +189,7 @@ def decode_symbols(parameters: dict[str, Any], payload: Any, out: np.ndarray, us
 def _write_dictionary(model: Model) -> bytes:
     text = np.empty(8 * len(model.symbols) + 256, np.uint8)
     n = rans_model.write_dictionary(model.symbols, model.freqs, model.classes, text)
-    return zlib.compress(text[:n], _DICTIONARY_LEVEL)
+    return zlib.compress(text[:n].tobytes(), _DICTIONARY_LEVEL)
 
 
 def _read_dictionary(text: np.ndarray, dtype: np.dtype, table: np.ndarray) -> tuple[int, np.ndarray]:
@@ -197,7 +197,7 @@ def _read_dictionary(text: np.ndarray, dtype: np.dtype, table: np.ndarray) -> tu
     n_alphabet = 1 << (8 * dtype.itemsize)
     inflater = zlib.decompressobj()
     try:
-        plain_text = inflater.decompress(text, 8 * n_alphabet + 256)
+        plain_text = inflater.decompress(text.tobytes(), 8 * n_alphabet + 256)
     except zlib.error as error:
         raise CtfError(f"rans: the dictionary cannot be inflated: {error}") from error
     symbols, freqs = np.empty(n_alphabet, np.int64), np.empty(n_alphabet, np.int64)
@@ -207,7 +207,7 @@ def _read_dictionary(text: np.ndarray, dtype: np.dtype, table: np.ndarray) -> tu
     escape = -1
     if n >= 0 and names is not None:
         escape = plain.fill_decode_table(symbols[:n], freqs[:n], classes, names, table)
-    if escape < 0:
+    if escape < 0 or names is None:
         raise CtfError("rans: the dictionary is damaged")
     return escape, names
 

@@ -99,7 +99,8 @@ class CtfWriter:
         try:
             if kind is None:
                 self._open(None).close()
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
             if kind is None:
                 _sync(self._part)
                 self._part.replace(self._path)

@@ -30,7 +30,7 @@ MC_TABLES = ("O2mccollision_001", "O2mcparticle_001", "O2mctracklabel", "O2mccol
 """Trees of a simulated dataframe."""
 
 
-def produce_aod(timeframe: TimeframeId, inputs: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Columns]:
+def produce_aod(timeframe: TimeframeId, inputs: Mapping[str, Any]) -> dict[str, Columns]:
     """Return the tables of a dataframe by tree name, floats truncated as O2's producer does.
 
     Parameters
@@ -42,11 +42,10 @@ def produce_aod(timeframe: TimeframeId, inputs: Mapping[str, Mapping[str, Any] |
         TPC/TRACKLABEL, `collisions` MC/COLLISIONS, `particles` MC/PARTICLES (absent or None otherwise).
     """
     tracks, vertices = inputs["tracks"], inputs["vertices"]
-    collisions, particles, labels = (inputs.get(k) for k in ("collisions", "particles", "labels"))
-    is_mc = collisions is not None and particles is not None and labels is not None
+    is_mc = all(inputs.get(k) is not None for k in ("collisions", "particles", "labels"))
     order = order_tracks(len(tracks["x"]), vertices, inputs["members"])
     vertex_bc = nearest_bc(vertices["t"], timeframe)
-    bcs = BcTable(timeframe, vertex_bc, collisions["bc"] if is_mc else np.zeros(0, np.int64))
+    bcs = BcTable(timeframe, vertex_bc, inputs["collisions"]["bc"] if is_mc else np.zeros(0, np.int64))
     ambiguous = ambiguous_rows(tracks, order, bcs)
     made: dict[str, Mapping[str, Any]] = {
         "O2bc_001": _bc_table(bcs),
@@ -57,6 +56,7 @@ def produce_aod(timeframe: TimeframeId, inputs: Mapping[str, Mapping[str, Any] |
         "O2ambiguoustrack": ambiguous,
     }
     if is_mc:
+        collisions, particles, labels = (inputs[k] for k in ("collisions", "particles", "labels"))
         made |= {
             "O2mccollision_001": mc_collision_table(collisions, bcs),
             "O2mcparticle_001": particle_table(particles),

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from o2dask.reco.demo.report import write_report
 from o2dask.reco.demo.steps import DemoSettings, judge, picture, reconstruct, simulate
+from o2dask.reco.qc.performance import Performance
+from o2dask.runners.report import RunReport
 
 __all__ = ["run_demo"]
 
@@ -77,7 +79,7 @@ def _clear(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _figures(simulated, reconstructed, performance, ctf: Path) -> dict[str, str]:
+def _figures(simulated: RunReport, reconstructed: RunReport, performance: Performance, ctf: Path) -> dict[str, str]:
     from o2dask.ctf import ctf_info
     from o2dask.reco.tpc.schema import NATIVE_BYTES
 

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from o2dask.reco.qc.performance import Performance
+
+if TYPE_CHECKING:
+    from o2dask.runners.report import RunReport
 
 __all__ = ["DemoSettings", "judge", "picture", "reconstruct", "simulate"]
 
@@ -21,20 +24,26 @@ class DemoSettings:
     workers: int = 0
 
 
-def simulate(settings: DemoSettings, path: Path, progress: Callable[[Any], None] | None = None):
+def simulate(settings: DemoSettings, path: Path, progress: Callable[[Any], None] | None = None) -> "RunReport":
     """Simulate timeframes into the CTF file `path`; return the runner's report."""
     from o2dask.ctf import CtfSink
     from o2dask.reco.simulation.timeframes import TimeframeParams, timeframe_refs
     from o2dask.runners.inline import run_inline
     from o2dask.workflow import compile_workflow, load_workflow
 
-    chosen = {"system": settings.system, "collisions": settings.collisions, "seed": settings.seed}
+    chosen: dict[str, Any] = {
+        "system": settings.system,
+        "collisions": settings.collisions,
+        "seed": settings.seed,
+    }
     topology = compile_workflow(load_workflow("sim"), {"event-generator": chosen})
     refs = timeframe_refs(TimeframeParams(**chosen), settings.timeframes)
     return run_inline(topology, refs, CtfSink(str(path)), progress=progress)
 
 
-def reconstruct(settings: DemoSettings, ctf: Path, out: Path, progress: Callable[[Any], None] | None = None):
+def reconstruct(
+    settings: DemoSettings, ctf: Path, out: Path, progress: Callable[[Any], None] | None = None
+) -> "RunReport":
     """Reconstruct every timeframe of `ctf` into the AOD folder `out` on Dask; return the runner's report."""
     from o2dask.aod import AodSink
     from o2dask.ctf import list_timeframes

@@ -32,7 +32,7 @@ def _pt_axis() -> hist.axis.Variable:
     return hist.axis.Variable(PT_EDGES, name="pt", label="$p_{T}$ [GeV/c]")
 
 
-def _histograms() -> dict[str, hist.Hist]:
+def _histograms() -> dict[str, hist.Hist[Any]]:
     pull = hist.axis.Regular(160, -8, 8, name="pull", label="(reconstructed - true) / error")
     which = hist.axis.StrCategory(PULL_NAMES, name="parameter")
     dpt = hist.axis.Regular(400, -0.2, 0.2, name="dpt", label=r"$\Delta p_{T} / p_{T}$")
@@ -65,7 +65,7 @@ class Performance:
         Timeframes, simulated collisions, reconstructed ones.
     """
 
-    histograms: dict[str, hist.Hist] = field(default_factory=_histograms)
+    histograms: dict[str, hist.Hist[Any]] = field(default_factory=_histograms)
     n_timeframes: int = 0
     n_collisions: int = 0
     n_vertices: int = 0
@@ -108,7 +108,15 @@ class Performance:
         h = self.histograms[name]
         return float(h.values(flow=True)[h.axes[0].index(pt_min * 1.0001) + 1 :].sum())
 
-    def _fill_counts(self, tracks, mc, is_fake, particles, pt_true, refs) -> None:
+    def _fill_counts(
+        self,
+        tracks: Mapping[str, Any],
+        mc: np.ndarray,
+        is_fake: np.ndarray,
+        particles: Mapping[str, Any],
+        pt_true: np.ndarray,
+        refs: Mapping[str, Any],
+    ) -> None:
         h = self.histograms
         pz = particles["fPz"].astype(np.float64)
         eta = np.arcsinh(pz / np.maximum(pt_true, 1e-9))
@@ -129,7 +137,14 @@ class Performance:
         charged = np.isin(np.abs(particles["fPdgCode"]), (11, 13, 211, 321, 2212))
         h["truth"].fill(pt_true[central & charged])
 
-    def _fill_states(self, tables, mc, is_fake, pt_true, refs) -> None:
+    def _fill_states(
+        self,
+        tables: Mapping[str, Mapping[str, Any]],
+        mc: np.ndarray,
+        is_fake: np.ndarray,
+        pt_true: np.ndarray,
+        refs: Mapping[str, Any],
+    ) -> None:
         tracks, cov = tables["O2track_iu"], tables["O2trackcov_iu"]
         reference = np.full(len(pt_true), -1)
         reference[refs["mc"]] = np.arange(len(refs["mc"]))
@@ -140,7 +155,7 @@ class Performance:
         momentum = np.stack([refs[k][at] for k in ("px", "py", "pz")], axis=1)
         charge = _charge(tables["O2mcparticle_001"]["fPdgCode"][mc[rows]])
         x = tracks["fX"][rows].astype(np.float64)
-        truth, arrived = truth_at_track(point, momentum, charge, tracks["fAlpha"][rows], x, BZ_KG)
+        truth, arrived = truth_at_track(point, momentum, charge, tracks["fAlpha"][rows], x, bz=BZ_KG)
         # further legs of a looper start far from where the particle entered: their truth is not the reference point
         near = arrived & (np.abs(x - np.hypot(point[:, 0], point[:, 1])) < 10)
         names = ("fY", "fZ", "fSnp", "fTgl", "fSigned1Pt")
@@ -163,7 +178,7 @@ def _charge(pdg: np.ndarray) -> np.ndarray:
     return np.where(inverted, -np.sign(pdg), np.sign(pdg)).astype(np.float64)
 
 
-def _shift_to_true_time(tables, mc: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _shift_to_true_time(tables: Mapping[str, Mapping[str, Any]], mc: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return what to add to z [cm] so that it holds at the true time of the particle's collision."""
     tracks, extra, bc = tables["O2track_iu"], tables["O2trackextra_001"], tables["O2bc_001"]["fGlobalBC"]
     first = np.int64(bc[0]) if len(bc) else np.int64(0)

@@ -22,7 +22,11 @@ def pull_widths(performance: Performance, pt_min: float = 0.3) -> dict[str, tupl
     h = performance.histograms["pulls"]
     first = h.axes["pt"].index(pt_min * 1.0001)
     centres = h.axes["pull"].centers
-    return {name: _gaussian(centres, h[name, first:, :].project("pull").values()) for name in PULL_NAMES}
+    return {name: _gaussian(centres, _pulls_above(h, name, first)) for name in PULL_NAMES}
+
+
+def _pulls_above(h: Any, name: str, first: int) -> np.ndarray:
+    return np.asarray(h[name, first:, :].project("pull").values())
 
 
 def _gaussian(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -52,11 +56,11 @@ def _half_width(edges: np.ndarray, counts: np.ndarray) -> float:
     return float(high - low) / 2
 
 
-def _bell(x, height, mean, width):
+def _bell(x: np.ndarray, height: float, mean: float, width: float) -> np.ndarray:
     return height * np.exp(-0.5 * ((x - mean) / width) ** 2)
 
 
-def _figure(size=(7.0, 5.2)):
+def _figure(size: tuple[float, float] = (7.0, 5.2)) -> tuple[Any, Any]:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -64,12 +68,12 @@ def _figure(size=(7.0, 5.2)):
     import mplhep
 
     plt.style.use(mplhep.style.ALICE)
-    sizes = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 13)
-    plt.rcParams.update(sizes | {"figure.dpi": 110, "savefig.bbox": "tight", "font.family": "DejaVu Sans"})
+    sizes: dict[str, Any] = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 13)
+    plt.rcParams.update({**sizes, "figure.dpi": 110, "savefig.bbox": "tight", "font.family": "DejaVu Sans"})  # type: ignore[dict-item]
     return plt.subplots(figsize=size, layout="constrained")
 
 
-def _save(figure, path: Path) -> Path:
+def _save(figure: Any, path: Path) -> Path:
     import matplotlib.pyplot as plt
 
     figure.savefig(path)
@@ -110,7 +114,7 @@ def _plot_efficiency(performance: Performance, path: Path) -> Path:
 
 
 def _plot_resolution(performance: Performance, path: Path) -> Path:
-    h = performance.histograms["resolution"]
+    h: Any = performance.histograms["resolution"]
     centres = np.sqrt(PT_EDGES[:-1] * PT_EDGES[1:])
     width = np.array([_half_width(h.axes["dpt"].edges, h[i, :].values()) for i in range(len(centres))])
     figure, axes = _figure()
@@ -134,7 +138,7 @@ def _plot_pulls(performance: Performance, path: Path) -> Path:
     widths = pull_widths(performance)
     x = h.axes["pull"].centers
     for axes, name in zip(grid, PULL_NAMES, strict=True):
-        y = h[name, first:, :].project("pull").values()
+        y = _pulls_above(h, name, first)
         mean, width = widths[name]
         axes.stairs(y / max(y.sum(), 1), h.axes["pull"].edges, label="tracks")
         unit = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi) * (x[1] - x[0])

@@ -10,7 +10,9 @@ __all__ = ["truth_at_track"]
 B2C = -0.000299792458
 
 
-def truth_at_track(point: np.ndarray, momentum: np.ndarray, charge: np.ndarray, alpha, x, bz: float):
+def truth_at_track(
+    point: np.ndarray, momentum: np.ndarray, charge: np.ndarray, alpha: np.ndarray, x: np.ndarray, *, bz: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the state (n, 5) float64 (y, z, snp, tgl, q2pt) of particles at local `x`, and which (n,) arrived.
 
     Parameters

@@ -104,7 +104,7 @@ def compress_clusters(clusters: Columns) -> tuple[Columns, Columns]:
             raise ShapeError(f"TPC/CLUSTERNATIVE: want {wanted}, not so in sector {sector}, row {row}")
     charge = np.empty(clusters.n_rows, np.uint16)
     known = [clusters[name] for name in _PREDICTS]
-    charge_differences(clusters["q_max"], *known, clusters["time"], _central_share(), charge)
+    charge_differences(clusters["q_max"], *known, clusters["time"], _central_share(), charge)  # type: ignore[call-arg]
     columns = {"time_diff": difference, "q_max_diff": charge} | {name: clusters[name] for name in _COPIED}
     return Columns(COMPCLUSTERS, columns), Columns(COMPROWS, {"n_clusters": counts})
 
@@ -131,7 +131,7 @@ def decompress_clusters(compressed: Columns, rows: Columns) -> Columns:
         raise DataError(f"TPC/COMPCLUSTERS: want times below 2^24, not so in sector {sector}, row {row}")
     q_max = np.empty(compressed.n_rows, np.uint16)
     known = [compressed[name] for name in _PREDICTS]
-    charge_maxima(compressed["q_max_diff"], *known, time, _central_share(), q_max)
+    charge_maxima(compressed["q_max_diff"], *known, time, _central_share(), q_max)  # type: ignore[call-arg]
     keys = np.arange(N_SECTOR_ROWS)
     columns = {
         "sector": np.repeat((keys // N_ROWS).astype(np.uint8), counts),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from o2dask.columns import Columns, Schema
+from o2dask.columns import Column, Columns, Schema
 from o2dask.errors import ShapeError, SpecError
 from o2dask.reco.geometry.tpc import N_ROWS, N_SECTORS, TIME_BIN_BC, pad_rows
 from o2dask.reco.simulation.particles import charge_of, mass_of
@@ -342,7 +342,7 @@ def _merged(raw: _Raw, params: TpcSimParams, n_bcs: int, counters: Counter[str])
     return out
 
 
-def _all(*schemas: Schema) -> list:
+def _all(*schemas: Schema) -> list[Column]:
     return [column for schema in schemas for column in schema.columns]
 
 

@@ -27,7 +27,17 @@ class BeamlineTracks(NamedTuple):
     path: np.ndarray
 
 
-def closest_approach(x, y, z, snp, tgl, q2pt, alpha, bz: float) -> BeamlineTracks:
+def closest_approach(
+    x: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+    snp: np.ndarray,
+    tgl: np.ndarray,
+    q2pt: np.ndarray,
+    alpha: np.ndarray,
+    *,
+    bz: float,
+) -> BeamlineTracks:
     """Return where helices come closest to the z axis in the transverse plane.
 
     Parameters

@@ -18,7 +18,7 @@ from scipy.signal import find_peaks
 
 from o2dask.columns import Columns
 from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, TIME_BIN_BC
-from o2dask.reco.vertexing.beamline import BeamlineTracks, closest_approach
+from o2dask.reco.vertexing.beamline import closest_approach
 from o2dask.reco.vertexing.params import VertexParams
 from o2dask.reco.vertexing.schema import PVTX, PVTXTRACK
 from o2dask.timeframe import BC_NS
@@ -73,7 +73,7 @@ def find_primary_vertices(
 
 
 def _at_beamline(tracks: Mapping[str, Any], params: VertexParams, bz: float) -> _Tracks:
-    near: BeamlineTracks = closest_approach(*(tracks[k] for k in ("x", "y", "z", "snp", "tgl", "q2pt", "alpha")), bz)
+    near = closest_approach(**{k: tracks[k] for k in ("x", "y", "z", "snp", "tgl", "q2pt", "alpha")}, bz=bz)
     cov = tracks["cov"].astype(np.float64)
     pt = 1 / np.maximum(np.abs(tracks["q2pt"].astype(np.float64)), 1e-3)
     slope = 1 + tracks["tgl"].astype(np.float64) ** 2
@@ -123,7 +123,7 @@ def _peaks(times: np.ndarray, params: VertexParams) -> tuple[np.ndarray, np.ndar
     return low - margin + (found + 0.5) * HISTOGRAM_BIN, about["peak_heights"]
 
 
-def _pair(t_a, n_a, t_c, n_c, params: VertexParams) -> np.ndarray:
+def _pair(t_a: np.ndarray, n_a: np.ndarray, t_c: np.ndarray, n_c: np.ndarray, params: VertexParams) -> np.ndarray:
     """Return pairs (k, 2) of peaks of the A and C side: the z they imply is likely, their sizes are alike."""
     if not len(t_a) or not len(t_c):
         return np.zeros((0, 2), np.int64)
@@ -137,7 +137,9 @@ def _pair(t_a, n_a, t_c, n_c, params: VertexParams) -> np.ndarray:
     return np.stack([rows[keep], columns[keep]], axis=1)
 
 
-def _fit_times(seen: _Tracks, t: np.ndarray, z: np.ndarray, params: VertexParams):
+def _fit_times(
+    seen: _Tracks, t: np.ndarray, z: np.ndarray, params: VertexParams
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return times and z of the vertices after alternately assigning tracks and moving vertices, and the assignment."""
     owner, pull = _assign(seen, t, z, params)
     for _ in range(FIT_ROUNDS):
@@ -187,7 +189,9 @@ def _assign(seen: _Tracks, t: np.ndarray, z: np.ndarray, params: VertexParams) -
     return owner, pull
 
 
-def _move(seen: _Tracks, t, z, owner, pull, params: VertexParams) -> tuple[np.ndarray, np.ndarray]:
+def _move(
+    seen: _Tracks, t: np.ndarray, z: np.ndarray, owner: np.ndarray, pull: np.ndarray, params: VertexParams
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted least-squares times and z of the vertices, tails weighted down (Cauchy)."""
     use = np.flatnonzero((owner >= 0) & seen.is_good)
     n, k = len(t), owner[use]
@@ -210,7 +214,9 @@ def _move(seen: _Tracks, t, z, owner, pull, params: VertexParams) -> tuple[np.nd
     )
 
 
-def _write(seen: _Tracks, t, z, owner, pull, params: VertexParams) -> tuple[Columns, Columns]:
+def _write(
+    seen: _Tracks, t: np.ndarray, z: np.ndarray, owner: np.ndarray, pull: np.ndarray, params: VertexParams
+) -> tuple[Columns, Columns]:
     n = len(t)
     belongs = np.flatnonzero(owner >= 0)
     belongs = belongs[np.argsort(owner[belongs], kind="stable")]
@@ -243,7 +249,9 @@ def _write(seen: _Tracks, t, z, owner, pull, params: VertexParams) -> tuple[Colu
     return Columns(PVTX, vertices), Columns(PVTXTRACK, members)
 
 
-def _fit_transverse(seen: _Tracks, used, k, n: int, params: VertexParams):
+def _fit_transverse(
+    seen: _Tracks, used: np.ndarray, k: np.ndarray, n: int, params: VertexParams
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return x, y [cm], covariance (n, 3) and chi2: tracks as straight lines, the beam spot as one more constraint."""
     sigma = np.maximum(seen.sigma[used], 0.1)
     # a line with direction phi at distance dca: -sin(phi) x + cos(phi) y = dca

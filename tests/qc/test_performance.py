@@ -28,7 +28,7 @@ def stepped(point, momentum, charge, dx, steps=20000):
 @pytest.mark.parametrize("dx", [5.0, -3.0])
 def test_truth_follows_the_circle(charge, dx):
     point, momentum = np.array([[85.0, 3.0, 20.0]]), np.array([[0.4, 0.1, 0.3]])
-    state, arrived = truth_at_track(point, momentum, np.array([charge]), np.zeros(1), np.array([85.0 + dx]), BZ_KG)
+    state, arrived = truth_at_track(point, momentum, np.array([charge]), np.zeros(1), np.array([85.0 + dx]), bz=BZ_KG)
     r, p = stepped(point[0], momentum[0], charge, dx)
     pt = np.hypot(*p[:2])
     assert arrived.all()
@@ -37,15 +37,15 @@ def test_truth_follows_the_circle(charge, dx):
 
 def test_an_inward_particle_is_described_as_its_antiparticle_outward():
     point, momentum = np.array([[85.0, 3.0, 20.0]]), np.array([[0.4, 0.1, 0.3]])
-    args = (np.zeros(1), np.array([88.0]), BZ_KG)
-    outward, _ = truth_at_track(point, momentum, np.array([1]), *args)
-    inward, _ = truth_at_track(point, -momentum, np.array([-1]), *args)
+    args = (np.zeros(1), np.array([88.0]))
+    outward, _ = truth_at_track(point, momentum, np.array([1]), *args, bz=BZ_KG)
+    inward, _ = truth_at_track(point, -momentum, np.array([-1]), *args, bz=BZ_KG)
     np.testing.assert_allclose(inward, outward)
 
 
 def test_a_turn_before_the_plane_does_not_arrive():
     _, arrived = truth_at_track(
-        np.array([[85.0, 0, 0]]), np.array([[0.05, 0.1, 0]]), np.array([1]), np.zeros(1), np.array([180.0]), BZ_KG
+        np.array([[85.0, 0, 0]]), np.array([[0.05, 0.1, 0]]), np.array([1]), np.zeros(1), np.array([180.0]), bz=BZ_KG
     )
     assert not arrived.any()
 

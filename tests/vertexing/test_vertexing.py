@@ -62,7 +62,7 @@ def test_a_helix_from_the_beam_line_comes_back_to_its_start():
     x, y, z, angle = outward((0.0, 0.0, 3.0), phi, pt, tgl, charge, 80.0)
     alpha = np.arctan2(y, x)
     local = (np.hypot(x, y), np.zeros(n), z, np.sin(angle - alpha), tgl, charge / pt, alpha)
-    near = closest_approach(*local, BZ_KG)
+    near = closest_approach(*local, bz=BZ_KG)
     np.testing.assert_allclose(near.z, 3.0, atol=1e-4)
     np.testing.assert_allclose(np.hypot(near.x, near.y), 0, atol=1e-5)
     np.testing.assert_allclose(near.path, -80.0, atol=1e-4)
