@@ -66,10 +66,11 @@ def show(
     from o2dask.cli.conditions import open_conditions
     from o2dask.cli.running import parse_options
     from o2dask.specs import WorkflowSpec
-    from o2dask.workflow import Topology, compile_workflow, load_workflow
+    from o2dask.workflow import compile_workflow, load_workflow
     from o2dask.workflow import show as drawn
+    from o2dask.workflow.serialise import workflow_from_json
 
-    specs = [Topology.from_json(sys.stdin.read()).workflow() if n == "-" else load_workflow(n) for n in names]
+    specs = [workflow_from_json(sys.stdin.read()) if n == "-" else load_workflow(n) for n in names]
     merged: WorkflowSpec = reduce(or_, specs)
     fetcher = open_conditions(conditions, conditions_not_after)
     text = drawn(compile_workflow(merged, parse_options(option), conditions=fetcher), format, keep)

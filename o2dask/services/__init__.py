@@ -4,6 +4,7 @@ One module per service; users add their own with `service`. Knows contexts, no g
 """
 
 from o2dask.services.callbacks import CallbackId, CallbackService
+from o2dask.services.conditions import Conditions
 from o2dask.services.control import ControlService, QuitBook, QuitRequest
 from o2dask.services.device import DeviceContext
 from o2dask.services.monitoring import Metric, Monitoring
@@ -15,6 +16,7 @@ from o2dask.services.scratch import ScratchFiles
 __all__ = [
     "CallbackId",
     "CallbackService",
+    "Conditions",
     "ControlService",
     "DeviceContext",
     "Metric",

@@ -103,6 +103,7 @@ def _run_processor(
         outputs=DataAllocator(spec.outputs),
         options=topology.options[spec.name],
         state=state,
+        conditions=topology.conditions,
     )
     try:
         try:
@@ -158,9 +159,9 @@ def _account(topology: Topology, ctx: ProcessingContext, result: TaskResult) -> 
     result.metrics += ctx.metrics
     result.requests |= ctx.requests
     if f"quit:{name}" in ctx.requests:
-        _has_quit(topology, ctx).add(name)
-        sure = {r.ref for r in topology.routes if r.producer == name} - topology.uncertain
-        if sure:  # others need them in every timeframe
+        if {r.ref for r in topology.routes if r.producer == name} <= topology.uncertain:
+            _has_quit(topology, ctx).add(name)
+        else:  # others need it in every timeframe, those in flight as well
             result.requests.add("quit")
 
 

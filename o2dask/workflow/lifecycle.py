@@ -4,7 +4,7 @@ Knows algorithms and services, no data and no graph.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,9 +34,7 @@ class Instance:
 def instance_of(topology: Topology, spec: DataProcessorSpec, source: TimeframeRef, state: WorkerState) -> Instance:
     """Return the instance of a processor that takes this timeframe, made and initialised if it is its first here."""
     slot = source.id.tf_counter % spec.pipeline
-    return state.get(
-        ("instance", topology.fingerprint, spec.name, slot), lambda: _start(spec, source, topology.options, state)
-    )
+    return state.get(("instance", topology.fingerprint, spec.name, slot), lambda: _start(topology, spec, source, state))
 
 
 def finish(topology: Topology, state: WorkerState) -> None:
@@ -47,7 +45,7 @@ def finish(topology: Topology, state: WorkerState) -> None:
     built = state.built()
     for instance in built.values():
         if isinstance(instance, Instance):
-            ctx = _context(instance.last.spec, instance.last.source, instance.last.options, state)
+            ctx = _context(topology, instance.last.spec, instance.last.source, state)
             callbacks = ctx.services[CallbackService]
             what = f"end of processor {ctx.spec.name!r}"
             if instance.end is not None:
@@ -60,11 +58,9 @@ def finish(topology: Topology, state: WorkerState) -> None:
     state.clear()
 
 
-def _start(
-    spec: DataProcessorSpec, source: TimeframeRef, options: Mapping[str, Mapping[str, Any]], state: WorkerState
-) -> Instance:
+def _start(topology: Topology, spec: DataProcessorSpec, source: TimeframeRef, state: WorkerState) -> Instance:
     """Return a new instance after ``init``; it sees no data, so any timeframe may be first."""
-    ctx = _context(spec, source, options[spec.name], state)
+    ctx = _context(topology, spec, source, state)
     algorithm = spec.algorithm
     if isinstance(algorithm, AlgorithmSpec):
         kinds = ctx.services[DeviceContext].kinds if algorithm.devices else frozenset()
@@ -88,10 +84,17 @@ def _start(
 
 
 def _context(
-    spec: DataProcessorSpec, source: TimeframeRef, options: Mapping[str, Any], state: WorkerState
+    topology: Topology, spec: DataProcessorSpec, source: TimeframeRef, state: WorkerState
 ) -> ProcessingContext:
+    """Return a context without data."""
     return ProcessingContext(
-        spec=spec, source=source, inputs=InputRecord({}), outputs=DataAllocator(()), options=options, state=state
+        spec=spec,
+        source=source,
+        inputs=InputRecord({}),
+        outputs=DataAllocator(()),
+        options=topology.options[spec.name],
+        state=state,
+        conditions=topology.conditions,
     )
 
 

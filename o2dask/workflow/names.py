@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
-__all__ = ["algorithm_path", "did_you_mean", "listed"]
+__all__ = ["algorithm_path", "did_you_mean", "listed", "word"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -25,3 +25,8 @@ def algorithm_path(algorithm: Callable[..., Any]) -> str:
     inner = getattr(algorithm, "func", algorithm)
     inner = inner if hasattr(inner, "__qualname__") else type(inner)
     return f"{inner.__module__}:{inner.__qualname__}"
+
+
+def word(policy: Any) -> str:
+    """Return a policy's word, or the name of the function that decides instead."""
+    return algorithm_path(policy) if callable(policy) else str(policy)

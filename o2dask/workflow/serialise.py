@@ -6,6 +6,7 @@ A workflow may have dangling ends: that is how `o2dask run --dump` sends it thro
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from o2dask.columns import Column, Schema
@@ -23,7 +24,7 @@ from o2dask.specs import (
     WorkflowSpec,
 )
 from o2dask.workflow.loading import locate, portable_path
-from o2dask.workflow.topology import Topology
+from o2dask.workflow.topology import Topology, with_defaults
 
 __all__ = ["topology_from_json", "topology_to_json", "workflow_from_json", "workflow_to_json"]
 
@@ -76,7 +77,14 @@ def workflow_to_json(workflow: WorkflowSpec) -> str:
 
 def workflow_from_json(text: str) -> WorkflowSpec:
     """Return the workflow written by `workflow_to_json`, or that of a topology; ConfigError if it is damaged."""
-    return _read(text, (WORKFLOW, TOPOLOGY), _workflow)
+
+    def chosen(described: dict[str, Any]) -> WorkflowSpec:
+        workflow = _workflow(described)
+        values = [{o["name"]: o.get("value", o["default"]) for o in p["options"]} for p in described["processors"]]
+        made = (with_defaults(p, v) for p, v in zip(workflow.processors, values, strict=True))
+        return replace(workflow, processors=tuple(made))
+
+    return _read(text, (WORKFLOW, TOPOLOGY), chosen)
 
 
 def _described(format: str, workflow: WorkflowSpec, more: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from o2dask import __version__
 from o2dask.columns import Schema
 from o2dask.errors import ConfigError
 from o2dask.specs import DataProcessorSpec, DataRef, ErrorPolicy, Lifetime, OutputSpec, WorkflowSpec
-from o2dask.workflow.names import algorithm_path, did_you_mean
+from o2dask.workflow.names import algorithm_path, did_you_mean, word
 
 if TYPE_CHECKING:
     from o2dask.conditions import ConditionFetcher
@@ -173,7 +173,7 @@ def _fingerprint(topology: Topology) -> str:
                 "outputs": [[str(o), _schema_key(o.schema)] for o in p.outputs],
                 "algorithm": [algorithm_path(part) for part in p.parts],
                 "options": sorted((k, repr(v)) for k, v in topology.options[p.name].items()),
-                "policies": [_word(p.policy), _word(p.on_error or topology.on_error), p.expendable],
+                "policies": [word(p.policy), word(p.on_error or topology.on_error), p.expendable],
                 "copies": [p.copy, p.pipeline],
             }
             for p in topology.processors
@@ -188,7 +188,3 @@ def _schema_key(schema: Schema | None) -> list[Any] | None:
     if schema is None:
         return None
     return [schema.name, schema.version, [[c.name, c.dtype, list(c.shape), c.is_jagged] for c in schema.columns]]
-
-
-def _word(policy: Any) -> str:
-    return algorithm_path(policy) if callable(policy) else str(policy)

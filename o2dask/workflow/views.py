@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from o2dask.errors import ConfigError
-from o2dask.workflow.names import did_you_mean
+from o2dask.specs import CompletionPolicy, DataProcessorSpec, InputSpec, Lifetime
+from o2dask.workflow.names import did_you_mean, word
 from o2dask.workflow.planner import PhysicalTask, plan
 from o2dask.workflow.topology import Topology
 
@@ -47,16 +48,38 @@ def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
         lines += ["", f"task {i}: {task.name} ({task.cost_ms:g} ms{needs})"]
         for name in task.processors:
             p = topology[name]
-            lines.append(f"  {name}")
-            for x in p.inputs:
-                makers = dict.fromkeys(r.producer for r in topology.routes_to(name, x.binding))
-                none = "the conditions" if x.lifetime == "condition" else "nobody (optional)"
-                lines.append(f"    <- {x}  from {', '.join(makers) or none}")
+            lines.append(f"  {name}{_marks(p)}")
+            lines += [f"    <- {x}  from {_origin(topology, p, x)}" for x in p.inputs]
             for o in p.outputs:
                 lines.append(f"    -> {o}" + ("" if o.ref not in task.outputs else "  (leaves the task)"))
             chosen = topology.options[name]
             lines += [f"       {name}.{o.name}={chosen[o.name]}  {o.help}" for o in p.options]
     return "\n".join(lines)
+
+
+def _marks(p: DataProcessorSpec) -> str:
+    """Return in brackets what is special about a processor."""
+    marks = [
+        "expendable" * p.expendable,
+        f"policy {word(p.policy)}" * (p.policy != CompletionPolicy.ALL),
+        f"on error {word(p.on_error)}" * (p.on_error is not None),
+        f"{p.pipeline} instances in turn" * (p.pipeline > 1),
+    ]
+    told = ", ".join(filter(None, marks))
+    return f"  ({told})" if told else ""
+
+
+def _origin(topology: Topology, p: DataProcessorSpec, wanted: InputSpec) -> str:
+    """Return who makes an input."""
+    if wanted.lifetime is Lifetime.CONDITION:
+        return "the conditions"
+    if wanted.is_clock:
+        return "the clock"
+    back = {r.producer: None for r in topology.feedback if (r.consumer, r.binding) == (p.name, wanted.binding)}
+    if back:
+        return f"{', '.join(back)}, of an earlier timeframe"
+    makers = dict.fromkeys(r.producer for r in topology.routes_to(p.name, wanted.binding))
+    return ", ".join(makers) or "nobody (optional)"
 
 
 def _dot(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
@@ -69,4 +92,6 @@ def _dot(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
         lines.append("  }")
     edges = dict.fromkeys((r.producer, r.consumer, r.ref) for r in topology.routes)
     lines += [f'  "{a}" -> "{b}" [label="{ref}"];' for a, b, ref in edges]
+    back = dict.fromkeys((r.producer, r.consumer, r.ref) for r in topology.feedback)
+    lines += [f'  "{a}" -> "{b}" [label="{ref}", style=dashed, constraint=false];' for a, b, ref in back]
     return "\n".join([*lines, "}"])

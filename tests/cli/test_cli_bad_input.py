@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import one_line, write_ctf
+from cli_tools import one_line, write_ctf
 
 
 def test_a_missing_file(reco):

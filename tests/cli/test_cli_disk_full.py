@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import write_ctf
+from cli_tools import write_ctf
 
 
 @pytest.fixture

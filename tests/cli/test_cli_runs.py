@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import write_ctf
+from cli_tools import write_ctf
 
 from o2dask.cli.faces import BarFace, JsonFace, LineFace, choose_face, rate_text
 from o2dask.monitoring.events import Notice, RunFinished, RunStarted, TimeframeCommitted, TimeframeQuarantined

@@ -7,12 +7,15 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+import toy_specs
 from hypothesis import given, settings
 from toy_specs import random_workflows, toy_workflow
 
 from o2dask.errors import ConfigError
+from o2dask.specs import WorkflowSpec
 from o2dask.workflow import Topology, compile_workflow, list_workflows, load_workflow, plan, show
 from o2dask.workflow.layout import lay_out
+from o2dask.workflow.serialise import workflow_from_json, workflow_to_json
 
 FILE = """
 from o2dask.specs import DataProcessorSpec, WorkflowSpec
@@ -179,3 +182,30 @@ def test_edges_only_go_down_and_pass_through_no_processor(workflow):
         assert heights == sorted(heights)
         for x, y in edge.points[1:-1]:
             assert not any(b.x < x < b.x + b.w and b.y < y < b.y + b.h for b in drawn.processors.values())
+
+
+def test_options_chosen_for_a_topology_are_the_defaults_of_the_workflow_read_from_it():
+    topology = compile_workflow(toy_workflow(), {"power": {"exponent": 3}})
+    again = workflow_from_json(topology.to_json())
+    assert compile_workflow(again).options == topology.options
+    assert workflow_from_json(workflow_to_json(again)) == again
+
+
+def test_text_and_dot_show_feedback_clocks_and_what_is_special():
+    nothing = toy_specs.nothing
+    specs = (
+        toy_specs.spec("track", "d:TPC/DRIFT?lifetime=optional&feedback=true", "t:TPC/TRACKS", nothing),
+        toy_specs.spec("calib", "t:TPC/TRACKS;c:TST/C?lifetime=timer&every=2", "d:TPC/DRIFT", nothing, pipeline=3),
+        toy_specs.spec("qc", "t:TPC/TRACKS", "", nothing, expendable=True, policy="any", on_error="skip"),
+    )
+    topology = compile_workflow(WorkflowSpec("w", specs))
+    text = show(topology)
+    for word in (
+        "from calib, of an earlier timeframe",
+        "from the clock",
+        "qc  (expendable, policy any, on error skip)",
+        "calib  (3 instances in turn)",
+    ):
+        assert word in text
+    assert '"calib" -> "track" [label="TPC/DRIFT/0", style=dashed' in show(topology, "dot")
+    assert Topology.from_json(topology.to_json()) == topology

@@ -168,7 +168,7 @@ def test_a_family_of_outputs_is_any_number_of_data():
         compiled(processors[0], spec("other", "", "p:TST/PART/7"))
 
 
-def test_an_exception_of_an_expendable_processor_costs_its_outputs_only(caplog):
+def test_an_exception_of_an_expendable_processor_costs_its_outputs_only(logged):
     def fail(ctx):
         ctx.counters["tried"] = 1
         raise ZeroDivisionError("nought")
@@ -177,7 +177,7 @@ def test_an_exception_of_an_expendable_processor_costs_its_outputs_only(caplog):
     late = counter("late", "n:TST/NUMBERS;b:TST/BAD?lifetime=optional")
     result = play(source(), bad, late, refs=REFS[:1])[0]
     assert result.counters == {"numbers.rows": 5, "bad.failed": 1, "late.runs": 1, "late.valid": 1}
-    assert "ZeroDivisionError: nought" in caplog.text
+    assert "ZeroDivisionError: nought" in logged.text
 
 
 def test_nobody_may_depend_on_what_is_expendable_unless_resilient():

@@ -92,9 +92,7 @@ def test_a_service_that_there_is_not_is_named_before_anything_runs():
     class Nowhere:
         pass
 
-    with pytest.raises(
-        WorkflowError, match=r"'p': no service Nowhere; there are .*Monitoring.*@o2dask\.service"
-    ):
+    with pytest.raises(WorkflowError, match=r"'p': no service Nowhere; there are .*Monitoring.*@o2dask\.service"):
         compiled(task(print, services=(Nowhere,)))
     report = ran(task(lambda ctx: ctx.services[Nowhere]), refs=REFS[:1])
     assert "no service Nowhere" in report.quarantined[0].reason
@@ -181,7 +179,7 @@ def test_callbacks_are_called_at_the_turns_of_a_processor():
     assert calls == ["start", tick, "run", "idle", tick, "run", "reset", "task end", end, stop]
 
 
-def test_an_end_that_fails_keeps_no_other_from_ending(caplog):
+def test_an_end_that_fails_keeps_no_other_from_ending(logged):
     ended = []
 
     class Bad(Task):
@@ -194,10 +192,10 @@ def test_an_end_that_fails_keeps_no_other_from_ending(caplog):
 
     assert ran(task(Bad, "a"), task(Bad, "b"), refs=REFS[:1]).ok
     assert ended == ["a", "b"]
-    assert "end of processor 'a': SpecError: output 'x' is not declared" in caplog.text
+    assert "end of processor 'a': SpecError: output 'x' is not declared" in logged.text
 
 
-def test_scratch_threads_device_random_numbers_and_logger_are_there(caplog):
+def test_scratch_threads_device_random_numbers_and_logger_are_there(logged):
     paths, drawn = [], []
 
     def run(ctx):
@@ -212,7 +210,7 @@ def test_scratch_threads_device_random_numbers_and_logger_are_there(caplog):
     assert ran(task(run), refs=REFS[:2]).ok
     assert paths[0] == paths[1] and not paths[0].parents[1].exists()
     assert drawn[0] != drawn[1]
-    assert caplog.messages == ["odd", "odd"]
+    assert logged.messages == ["odd", "odd"]
     again = list(drawn)
     ran(task(run), refs=REFS[:2])
     assert drawn[2:] == again
