@@ -27,8 +27,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from o2dask.columns import Columns, Schema
+from o2dask.context import WorkerState
 from o2dask.specs import ConfigParamSpec, DataProcessorSpec, WorkflowSpec
+from o2dask.timeframe import enumerated
 from o2dask.workflow.compiler import compile_workflow
+from o2dask.workflow.execute import run_task
 from o2dask.workflow.planner import plan
 from o2dask.workflow.serialise import topology_from_json
 
@@ -46,7 +50,8 @@ def workflow():
 
 
 def nothing(ctx: Any) -> None:
-    """Stand for an algorithm."""
+    """Stand for an algorithm: makes eight bytes."""
+    ctx.outputs.make("out", {"value": np.zeros(1)})
 
 
 def layered(n: int, seed: int = 1) -> WorkflowSpec:
@@ -102,6 +107,22 @@ def compiling(n: int, repeats: int) -> dict[str, float]:
     }
 
 
+def running(n: int, repeats: int) -> dict[str, float]:
+    """Return what a processor of 8 bytes costs in a task of `n` [us], and what making its columns alone does."""
+    topology = compile_workflow(layered(n))
+    (task,) = plan(topology, min_ms=1e9)
+    state, (ref,) = WorkerState(), enumerated(1)
+    run_task(topology, task, ref, {}, state)
+
+    def columns() -> None:
+        for processor in topology.processors:
+            arrays = {"value": np.zeros(1)}
+            Columns(Schema.infer(str(processor.outputs[0].ref), arrays), arrays).freeze()
+
+    made = cpu_ms(lambda: run_task(topology, task, ref, {}, state), repeats)
+    return {"processor_us": 1e3 * made / n, "columns_us": 1e3 * cpu_ms(columns, repeats) / n}
+
+
 def starting(repeats: int) -> dict[str, float]:
     """Return the wall time from command to first processor [s], and what Python and Dask take alone."""
     with tempfile.TemporaryDirectory() as folder:
@@ -130,6 +151,7 @@ def main() -> None:
     args = parser.parse_args()
     sizes, repeats = ((10, 1000), 3) if args.small else ((10, 100, 1000), 7)
     rows = [compiling(n, repeats) for n in sizes]
+    run = running(100, 5 * repeats)
     start = starting(1 if args.small else 5)
     console = Console()
     table = Table(title="Topologies: CPU time [ms]")
@@ -139,12 +161,17 @@ def main() -> None:
         table.add_row(*(f"{v:g}" if name.startswith("n_") else f"{v:.1f}" for name, v in row.items()))
     console.print(table)
     console.print(
+        f"A processor in a task: {run['processor_us']:.0f} us, of which its 8 bytes of columns {run['columns_us']:.0f} us"
+    )
+    console.print(
         f"From command to first processor: {start['inline_s']:.2f} s inline, {start['batch_s']:.2f} s on a worker; "
         f"python alone {start['python_s']:.2f} s, import of distributed {start['import_distributed_s']:.2f} s"
     )
     if args.json:
         machine = {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
-        args.json.write_text(json.dumps({"machine": machine, "topologies": rows, "start": start}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({"machine": machine, "topologies": rows, "run": run, "start": start}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def is_complete(spec: DataProcessorSpec, record: Mapping[str, Any], is_expected:
         return CompletionOp(spec.policy(InputRecord(record))).runs
     if spec.policy is CompletionPolicy.DISCARD or not record:
         return spec.policy is not CompletionPolicy.DISCARD
-    arrived = {name for name, value in record.items() if value is not None and value != {}}
+    arrived = {name for name, value in record.items() if value is not None and not (type(value) is dict and not value)}
     if spec.policy not in _STRICT:
         return bool(arrived)
     missing = [i for i in spec.inputs if record.get(i.binding, i) is None and _is_needed(spec, i)]

@@ -60,11 +60,13 @@ def run_task(
     source: TimeframeRef,
     inputs: Mapping[DataRef, Columns],
     state: WorkerState,
+    isolate: "Step | None" = None,
 ) -> TaskResult:
     """Return what the processors of `task` make of one timeframe, run in order.
 
     A `Task` class is instantiated and its ``init`` called once per `state` and topology. `state` serves one thread at a
-    time. A datum that no later processor of the task needs is freed at once.
+    time. A datum that no later processor of the task needs is freed at once. Expendable processors go through `isolate`,
+    if there is such.
 
     Raises
     ------
@@ -78,12 +80,18 @@ def run_task(
     wanted = set(task.inputs)
     at_hand = {ref: columns for ref, columns in inputs.items() if ref.is_in(wanted)}
     leaving, last_use = set(task.outputs), _last_uses(topology, task)
+    done_with: dict[str, list[DataRef]] = {}
+    for ref, name in last_use.items():
+        done_with.setdefault(name, []).append(ref)
     for name in task.processors:
-        made = _run_processor(topology, topology[name], source, at_hand, state, result)
+        spec = topology[name]
+        step = isolate if isolate is not None and spec.expendable else _run_processor
+        made = step(topology, spec, source, at_hand, state, result)
         at_hand.update((ref, columns) for ref, columns in made.items() if ref.is_in(last_use))
         result.outputs.update((ref, columns) for ref, columns in made.items() if ref.is_in(leaving))
-        for ref in [r for r in at_hand if last_use.get(r, last_use.get(r.family)) == name]:
-            del at_hand[ref]
+        for used in done_with.get(name, ()):
+            for ref in [r for r in at_hand if used.covers(r)] if used.is_family else [used]:
+                at_hand.pop(ref, None)
     return result
 
 

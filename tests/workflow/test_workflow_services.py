@@ -14,6 +14,7 @@ from o2dask.runners.nothing import NoSink
 from o2dask.services import (
     CallbackId,
     CallbackService,
+    Conditions,
     ControlService,
     DeviceContext,
     Metric,
@@ -214,6 +215,19 @@ def test_scratch_threads_device_random_numbers_and_logger_are_there(logged):
     again = list(drawn)
     ran(task(run), refs=REFS[:2])
     assert drawn[2:] == again
+
+
+def test_conditions_are_there_by_path_if_there_is_a_store(tmp_path):
+    from o2dask.conditions import ConditionFetcher, LocalStore
+
+    store = LocalStore(tmp_path)
+    store.put("TPC/Calib/VDrift", {"velocity": 2.58}, 0, 1 << 50)
+    seen = []
+    ask = task(lambda ctx: seen.append(ctx.services[Conditions].get("TPC/Calib/VDrift")["velocity"]))
+    topology = compile_workflow(WorkflowSpec("w", (ask,)), conditions=ConditionFetcher(store))
+    assert run_inline(topology, REFS[:2], NoSink()).ok
+    assert seen == [2.58, 2.58]
+    assert "no store of conditions" in ran(ask, refs=REFS[:1]).quarantined[0].reason
 
 
 def test_random_numbers_differ_between_copies_with_long_names():
