@@ -161,7 +161,8 @@ def main() -> None:
         table.add_row(*(f"{v:g}" if name.startswith("n_") else f"{v:.1f}" for name, v in row.items()))
     console.print(table)
     console.print(
-        f"A processor in a task: {run['processor_us']:.0f} us, of which its 8 bytes of columns {run['columns_us']:.0f} us"
+        f"A processor in a task: {run['processor_us']:.0f} us, "
+        f"of which making its 8 bytes of columns {run['columns_us']:.0f} us"
     )
     console.print(
         f"From command to first processor: {start['inline_s']:.2f} s inline, {start['batch_s']:.2f} s on a worker; "
@@ -169,9 +170,8 @@ def main() -> None:
     )
     if args.json:
         machine = {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
-        args.json.write_text(
-            json.dumps({"machine": machine, "topologies": rows, "run": run, "start": start}, indent=1) + "\n"
-        )
+        figures = {"machine": machine, "topologies": rows, "run": run, "start": start}
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":
