@@ -7,7 +7,7 @@ import numpy as np
 from o2dask.errors import ConfigError, ShapeError
 from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows
 from o2dask.reco.geometry.tpc import gas as gas_constants
-from o2dask.reco.tpc.kernels_grid import count_rows, fill_rows, sort_cells
+from o2dask.reco.tpc.kernels_grid import count_rows, drift_range, fill_rows, sort_cells
 from o2dask.reco.tpc.kernels_types import GAS_LOG, GAS_LOSS, GAS_MASS2, GAS_SCATTER, Detector, Grid
 from o2dask.reco.tpc.params import GasModel, TpcTrackingParams
 
@@ -106,7 +106,7 @@ def sort_clusters(
         raise ShapeError(f"clusters: want sectors below 36 and rows below 152, got {sector.max()} and {row.max()}")
     row_start = np.empty(N_SECTORS * N_ROWS + 1, np.int32)
     if count_rows(sector, row, row_start):
-        order = np.arange(n, dtype=np.int32)
+        order = np.empty(0, np.int32)
     else:
         order = np.empty(n, np.int32)
         fill_rows(sector, row, row_start, np.empty(N_SECTORS * N_ROWS, np.int32), order)
@@ -119,8 +119,8 @@ def sort_clusters(
 def _empty_grid(n: int, sector: np.ndarray, z: np.ndarray, detector: Detector) -> Grid:
     w_min, w_max = DRIFT_LENGTH_CM - 1.0, DRIFT_LENGTH_CM
     if n:
-        w = np.where(sector < 18, z, -z)
-        w_min, w_max = min(w_min, float(w.min())), max(w_max, float(w.max()))
+        least, largest = drift_range(sector, z)
+        w_min, w_max = min(w_min, float(least)), max(w_max, float(largest))
     width = 2 * detector.row_half
     area = N_SECTORS * float(width.sum()) * (w_max - w_min) / max(n, 1)
     dy = max(np.sqrt(area / _ASPECT), _MIN_DY)

@@ -9,6 +9,7 @@ import math
 import numpy as np
 from numba import prange
 
+from o2dask.reco.tpc.kernels_grid import row_offset
 from o2dask.reco.tpc.kernels_jit import body, launcher
 from o2dask.reco.tpc.kernels_seeding import find_seed, seed_state
 from o2dask.reco.tpc.kernels_walk import reset_cov, walk
@@ -111,42 +112,53 @@ def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
 
 
 @body
-def find_in_sector(sector, row_start, grid, detector, search, seeding, scratch, pool):
+def find_in_sector(sector, grid, detector, search, seeding, scratch, pool):
     """Find the tracks whose seeds lie in `sector`, and append them to its part of the pool."""
+    # slab by slab in z: clusters of a long timeframe then stay in the cache from one seeding row to the next
+    nz = np.int64(grid.nz)
+    per_slab = max(np.int64(detector.drift_length * grid.inv_dz), 1)
+    for first_iz in range(0, nz, per_slab):
+        last_iz = min(first_iz + per_slab, nz)
+        row = np.int64(seeding.row_first)
+        while row >= 2 * np.int64(seeding.gap):
+            base, ny = row_offset(grid, sector, row), np.int64(grid.row_ny[row])
+            begin, end = grid.cell_start[base + first_iz * ny], grid.cell_start[base + last_iz * ny]
+            for a in range(begin, end):
+                if grid.used[a] == 0:
+                    find_from(a, sector, row, grid, detector, search, seeding, scratch, pool)
+            row -= np.int64(seeding.row_step)
+
+
+@body
+def find_from(a, sector, row, grid, detector, search, seeding, scratch, pool):
+    """Append the track whose outermost seeding cluster is `a`, if there is one, to the sector's part of the pool."""
     par, cov, best, hits, hit_sector = scratch
     count, track_out, cov_out, track_info, hit_out, place_out = pool
+    if not find_seed(grid, detector, search, seeding, sector, row, a, best):
+        return
+    seed_state(par, cov, detector, seeding, row, grid.yz[a, 0], grid.yz[a, 1], best)
+    n, row_in, row_out, _ = follow(sector, row, par, cov, hits, hit_sector, grid, detector, search)
+    if n == 0:
+        return
     n_tracks, n_hits = count[0], count[1]
-    row = np.int64(seeding.row_first)
-    last_row = 2 * np.int64(seeding.gap)
-    while row >= last_row:
-        key = sector * N_ROWS + row
-        for a in range(row_start[key], row_start[key + 1]):
-            if grid.used[a] != 0 or not find_seed(grid, detector, search, seeding, sector, row, a, best):
-                continue
-            seed_state(par, cov, detector, seeding, row, grid.yz[a, 0], grid.yz[a, 1], best)
-            n, row_in, row_out, _ = follow(sector, row, par, cov, hits, hit_sector, grid, detector, search)
-            if n == 0:
-                continue
-            track_info[n_tracks, 0] = n_hits
-            track_info[n_tracks, 1] = n
-            for k in range(6):
-                track_out[n_tracks, k] = par[k]
-            for k in range(15):
-                cov_out[n_tracks, k] = cov[k]
-            for k in range(row_in, row_out + 1):
-                if hits[k] >= 0:
-                    grid.used[hits[k]] = 1
-                    hit_out[n_hits] = hits[k]
-                    place_out[n_hits, 0] = k
-                    place_out[n_hits, 1] = hit_sector[k]
-                    n_hits += 1
-            n_tracks += 1
-        row -= np.int64(seeding.row_step)
-    count[0], count[1] = n_tracks, n_hits
+    track_info[n_tracks, 0] = n_hits
+    track_info[n_tracks, 1] = n
+    for k in range(6):
+        track_out[n_tracks, k] = par[k]
+    for k in range(15):
+        cov_out[n_tracks, k] = cov[k]
+    for k in range(row_in, row_out + 1):
+        if hits[k] >= 0:
+            grid.used[hits[k]] = 1
+            hit_out[n_hits] = hits[k]
+            place_out[n_hits, 0] = k
+            place_out[n_hits, 1] = hit_sector[k]
+            n_hits += 1
+    count[0], count[1] = n_tracks + 1, n_hits
 
 
 @launcher
-def find_color(color, row_start, grid, detector, search, seeding, scratch, pool, pool_start):
+def find_color(color, grid, detector, search, seeding, scratch, pool, pool_start):
     """Run `find_in_sector` on the twelve sectors of one colour.
 
     scratch : par (36, 6), cov (36, 15), best (36, 5) float32; hits, hit_sector (36, 152) int32.
@@ -162,7 +174,6 @@ def find_color(color, row_start, grid, detector, search, seeding, scratch, pool,
         h0, h1 = pool_start[sector, 1], pool_start[sector + 1, 1]
         find_in_sector(
             sector,
-            row_start,
             grid,
             detector,
             search,

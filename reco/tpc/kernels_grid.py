@@ -5,7 +5,7 @@ from numba import prange
 
 from o2dask.reco.tpc.kernels_jit import body, launcher
 
-__all__ = ["cell_of", "count_rows", "fill_rows", "nearest", "row_offset", "sort_cells", "sort_row"]
+__all__ = ["cell_of", "count_rows", "drift_range", "fill_rows", "nearest", "row_offset", "sort_cells", "sort_row"]
 
 N_ROWS = 152
 
@@ -37,6 +37,16 @@ def fill_rows(sector, row, row_start, cursor, order):
 
 
 @body
+def drift_range(sector, z):
+    """Return the least and the largest z towards the own side [cm] of clusters; (inf, -inf) of none."""
+    least, largest = np.float32(np.inf), np.float32(-np.inf)
+    for i in range(z.shape[0]):
+        w = z[i] if sector[i] < 18 else -z[i]
+        least, largest = min(least, w), max(largest, w)
+    return least, largest
+
+
+@body
 def cell_of(y, w, half, ny, nz, w_min, inv_dy, inv_dz):
     """Return the cell within its row of a cluster at y and w = z towards its own side [cm]; clamped at the rims."""
     iy = min(max(int((y + half) * inv_dy), 0), ny - 1)
@@ -52,7 +62,8 @@ def row_offset(grid, sector, row):
 
 @body
 def sort_row(key, y, z, order, row_start, row_half, grid, index):
-    """Sort the clusters of sector row `key` into their cells."""
+    """Sort the clusters of sector row `key` into their cells; an empty `order` says that the input is in order."""
+    is_sorted = order.shape[0] == 0
     first, last = row_start[key], row_start[key + 1]
     sector, row = key // N_ROWS, key % N_ROWS
     ny = np.int64(grid.row_ny[row])
@@ -63,7 +74,7 @@ def sort_row(key, y, z, order, row_start, row_half, grid, index):
     for cell in range(base, base + n_cells):
         grid.cell_start[cell] = 0
     for j in range(first, last):
-        i = order[j]
+        i = j if is_sorted else np.int64(order[j])
         cell = cell_of(y[i], z[i] * side, row_half[row], ny, grid.nz, grid.w_min, grid.inv_dy, grid.inv_dz)
         grid.cell_start[base + cell] += 1
     total = first
@@ -71,7 +82,7 @@ def sort_row(key, y, z, order, row_start, row_half, grid, index):
         total += grid.cell_start[cell]
         grid.cell_start[cell] = total
     for j in range(last - 1, first - 1, -1):
-        i = order[j]
+        i = j if is_sorted else np.int64(order[j])
         cell = cell_of(y[i], z[i] * side, row_half[row], ny, grid.nz, grid.w_min, grid.inv_dy, grid.inv_dz)
         k = grid.cell_start[base + cell] - 1
         grid.cell_start[base + cell] = k

@@ -15,6 +15,9 @@ __all__ = ["Ends", "Matching", "chi2_5", "compare", "find_partner", "find_partne
 _ZERO, _ONE, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
 _INF = np.float32(np.inf)
 _DEG = np.float32(math.pi / 180.0)
+_MAX_DTGL = np.float32(0.15)
+_DQ_CONSTANT, _DQ_RELATIVE = np.float32(1.5), np.float32(0.3)
+"""Largest difference of tgl and of q/pt [c/GeV] between pieces: far beyond any error, spares the comparison."""
 
 
 class Ends(NamedTuple):
@@ -22,8 +25,9 @@ class Ends(NamedTuple):
 
     in_par, out_par : (n, 6) float32, x y z snp tgl q2pt; in_cov, out_cov : (n, 15) float32.
     in_sector, in_row, out_sector, out_row : (n,) int32.
-    sorted_track : (m,) int32, tracks whose outer end may be joined, by (sector % 18, key); key : (m,) float32, z of
-        that end [cm]; on the C side -z if matching.is_crossing.
+    sorted_track : (m,) int32, tracks whose outer end may be joined, by (sector % 18, key).
+    look : (m, 4) float32, of that end key, row, tgl and q/pt, side by side for a fast look; key is z [cm], on the C
+        side -z if matching.is_crossing.
     sector_start : (19,) int32, first of each sector in sorted_track.
     """
 
@@ -36,7 +40,7 @@ class Ends(NamedTuple):
     out_sector: Any
     out_row: Any
     sorted_track: Any
-    key: Any
+    look: Any
     sector_start: Any
 
 
@@ -104,8 +108,6 @@ def compare(o, i, ends, detector, matching):
     xi, yi, zi = ends.out_par[i, 0], ends.out_par[i, 1], ends.out_par[i, 2]
     si, ti, qi = ends.out_par[i, 3], ends.out_par[i, 4], ends.out_par[i, 5]
     gap = np.float32(abs(ends.in_row[o] - ends.out_row[i])) + np.float32(2.0)
-    if abs(tgl - ti) > np.float32(0.15) or abs(q2pt - qi) > np.float32(1.5) + np.float32(0.3) * abs(q2pt):
-        return _INF, _ZERO
     c = load_cov(ends.in_cov[o])
     turn = (ends.out_sector[i] - ends.in_sector[o]) % 18
     if turn != 0:
@@ -142,6 +144,9 @@ def find_partner(o, ends, detector, matching, partner, chi2, shift):
     if ends.in_row[o] < 3:
         return
     side_o = ends.in_sector[o] // 18
+    row, tgl, q2pt = np.float32(ends.in_row[o]), ends.in_par[o, 4], ends.in_par[o, 5]
+    max_dq = _DQ_CONSTANT + _DQ_RELATIVE * abs(q2pt)
+    max_gap, min_gap = np.float32(matching.max_gap), np.float32(-matching.max_overlap)
     key = ends.in_par[o, 2]
     if matching.is_crossing != 0 and side_o == 1:
         key = -key
@@ -151,19 +156,21 @@ def find_partner(o, ends, detector, matching, partner, chi2, shift):
         last = hi
         while lo < hi:
             middle = (lo + hi) // 2
-            if ends.key[middle] < key - matching.window:
+            if ends.look[middle, 0] < key - matching.window:
                 lo = middle + 1
             else:
                 hi = middle
         for j in range(lo, last):
-            if ends.key[j] > key + matching.window:
+            if ends.look[j, 0] > key + matching.window:
                 break
+            gap = row - ends.look[j, 1]
+            if gap > max_gap or gap < min_gap:
+                continue
+            if abs(tgl - ends.look[j, 2]) > _MAX_DTGL or abs(q2pt - ends.look[j, 3]) > max_dq:
+                continue
             i = ends.sorted_track[j]
-            gap = ends.in_row[o] - ends.out_row[i]
             is_other = 1 if ends.out_sector[i] // 18 != side_o else 0
             if i == o or (matching.sides != 2 and is_other != matching.sides):
-                continue
-            if gap > matching.max_gap or gap < -matching.max_overlap:
                 continue
             d, s = compare(o, i, ends, detector, matching)
             if d < chi2[o]:

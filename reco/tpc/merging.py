@@ -8,7 +8,7 @@ from o2dask.reco.geometry.tpc import N_ROWS
 from o2dask.reco.tpc.kernels_merging import Ends, Matching, find_partners
 from o2dask.reco.tpc.kernels_types import Detector
 from o2dask.reco.tpc.params import TpcTrackingParams
-from o2dask.reco.tpc.segments import Fitted, Hits, Segments, fit_segments, take_ragged
+from o2dask.reco.tpc.segments import Fitted, Hits, Segments, extended, fit_segments, take_ragged
 
 __all__ = ["Joined", "join_crossing", "join_pieces"]
 
@@ -66,7 +66,7 @@ def _ends(tracks: Joined, *, is_crossing: bool) -> Ends:
         out_sector,
         out_row,
         order,
-        np.ascontiguousarray(key[order], np.float32),
+        np.stack([key[order], out_row[order], *segments.par[order, 4:6].T], axis=1).astype(np.float32),
         start,
     )
 
@@ -127,10 +127,10 @@ def _join(
         np.concatenate([segments.cov, joined.cov]),
         _concatenated(segments.hits, hits),
     )
-    fits = Fitted(*(np.concatenate(parts) for parts in zip(fitted, again, strict=True)))
+    fits = Fitted(*(extended(*parts) for parts in zip(fitted, again, strict=True)))
     return Joined(both, fits, np.concatenate([tracks.shift, shifts]))
 
 
 def _concatenated(a: Hits, b: Hits) -> Hits:
     first = np.concatenate([a.first, a.first[-1] + b.first[1:]])
-    return Hits(first, *(np.concatenate(parts) for parts in zip(a[1:], b[1:], strict=True)))
+    return Hits(first, *(extended(*parts) for parts in zip(a[1:], b[1:], strict=True)))

@@ -7,7 +7,10 @@ import numpy as np
 from o2dask.reco.tpc.kernels_fit import fit_tracks
 from o2dask.reco.tpc.kernels_types import Detector
 
-__all__ = ["Fitted", "Hits", "Segments", "fit_segments", "take_ragged"]
+__all__ = ["Fitted", "Hits", "Segments", "extended", "fit_segments", "take_ragged", "with_room"]
+
+_ROOM = 1.3
+"""Memory of an array with room over its own; what is never written costs no memory (pages come on first use)."""
 
 
 class Hits(NamedTuple):
@@ -60,12 +63,28 @@ def take_ragged(first: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.nda
     return offsets, at
 
 
+def with_room(shape: "int | tuple[int, ...]", dtype: "type | str") -> np.ndarray:
+    """Return an empty array whose memory goes on behind it: `extended` then copies nothing."""
+    n, *rest = (shape,) if isinstance(shape, int) else shape
+    return np.empty((int(n * _ROOM), *rest), dtype)[:n]
+
+
+def extended(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return `a` followed by `b`; written behind `a` where its memory has room, else a copy."""
+    buffer, n = a.base, len(a) + len(b)
+    is_front = isinstance(buffer, np.ndarray) and buffer.dtype == a.dtype and buffer.ctypes.data == a.ctypes.data
+    if is_front and buffer.shape[1:] == a.shape[1:] and len(buffer) >= n:
+        buffer[len(a) : n] = b
+        return buffer[:n]
+    return np.concatenate([a, b])
+
+
 def fit_segments(segments: Segments, detector: Detector, chi2_drop: float) -> Fitted:
     """Return the fit of every track inwards, from its outermost cluster to its innermost."""
     n, hits = len(segments.par), segments.hits
     par, cov = segments.par.copy(), np.empty((n, 15), np.float32)
     chi2, last = np.empty(n, np.float32), np.empty((n, 3), np.int32)
-    path = np.empty(len(hits.cluster), np.float32)
+    path = with_room(len(hits.cluster), np.float32)
     drop = np.float32(chi2_drop)
     fit_tracks(
         hits.first, hits.y, hits.z, hits.row, hits.sector, hits.width, detector, drop, par, cov, chi2, last, path

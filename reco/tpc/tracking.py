@@ -12,7 +12,7 @@ from o2dask.reco.tpc.kernels_helix import B2C
 from o2dask.reco.tpc.kernels_types import Detector, Search, SeedPass
 from o2dask.reco.tpc.merging import Joined, join_crossing, join_pieces
 from o2dask.reco.tpc.params import SeedRound, TpcTrackingParams
-from o2dask.reco.tpc.segments import Hits, Segments, fit_segments
+from o2dask.reco.tpc.segments import Hits, Segments, fit_segments, with_room
 
 __all__ = ["TrackResult", "find_tracks", "track_clusters"]
 
@@ -115,11 +115,11 @@ def find_tracks(clusters: SortedClusters, detector: Detector, params: TpcTrackin
     for seed_round in params.rounds:
         seeding = make_round(seed_round, float(detector.field[0]))
         for color in range(3):
-            find_color(color, clusters.row_start, clusters.grid, detector, search, seeding, scratch, pool, pool_start)
+            find_color(color, clusters.grid, detector, search, seeding, scratch, pool, pool_start)
     out_start = _offsets(count)
-    n, m = out_start[-1]
+    n, m = (int(k) for k in out_start[-1])
     par, cov, first = np.empty((n, 6), f4), np.empty((n, 15), f4), np.empty(n + 1, i4)
-    hits = np.empty(m, i4), np.empty(m, f4), np.empty(m, f4), np.empty(m, u1), np.empty(m, u1)
+    hits = with_room(m, i4), with_room(m, f4), with_room(m, f4), with_room(m, u1), with_room(m, u1)
     fill_tracks(pool, pool_start, out_start, clusters.grid, clusters.source, par, cov, first, hits)
     first[n] = m
     return Segments(par, cov, Hits(first, *hits, np.zeros((m, 2), f4)))
@@ -168,7 +168,9 @@ def track_clusters(
     clock.lap("grid")
     segments = find_tracks(clusters, detector, params)
     if widths is not None:
-        segments = segments._replace(hits=segments.hits._replace(width=widths[segments.hits.cluster]))
+        own = with_room((len(segments.hits.cluster), 2), np.float32)
+        np.take(widths, segments.hits.cluster, axis=0, out=own)
+        segments = segments._replace(hits=segments.hits._replace(width=own))
     clock.lap("finding")
     fitted = fit_segments(segments, detector, params.chi2_fit)
     clock.lap("fit")
