@@ -1,11 +1,13 @@
-"""An analysis of tracks, ours beside loops written by hand: pt, eta, phi, a cut, a 1D and a 2D histogram.
+"""An analysis of tracks, ours beside loops written by hand, coffea and RDataFrame: a cut, a 1D and a 2D histogram.
 
-The same data, histograms (boost-histogram, through hist) and cut for all; results are compared bin by bin. Formulas of
-the hand-written loops are the shortest numpy has for the same columns. Rows per second of CPU time of one process
-(threads of Arrow included), median of several runs, files in the cache of the system. Tables are written with
-`o2dask.aod`, floats cut to the producer's precision, values made up from a fixed seed.
+The same data, histograms and cut for all; results are compared bin by bin. Formulas of the hand-written loops (which
+fill boost-histogram, through hist) are the shortest numpy has for the same columns. Rows per second of CPU time of one
+process (threads of Arrow included), median of several runs, files in the cache of the system. Tables are written with
+`o2dask.aod`, floats cut to the producer's precision, values made up from a fixed seed. coffea and compiled RDataFrame
+are measured where they import (`pip install coffea root`); see `analysis_peers.py`. Start-up: a fresh interpreter
+imports, opens, runs the task over one dataframe and draws; the second of two runs counts.
 
-    python benchmarks/analysis.py [--small] [--tracks 5_000_000] [--json FILE]
+    python benchmarks/analysis.py [--small] [--large] [--tracks 5_000_000] [--json FILE]
 """
 
 import argparse
@@ -13,6 +15,8 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +27,7 @@ import hist
 import numpy as np
 import pyarrow.parquet as pq
 import uproot
+from analysis_peers import peers
 from rich.console import Console
 from rich.table import Table
 
@@ -142,12 +147,38 @@ def ways(case: str, parquet: Path, root: Path) -> dict[str, Callable[[], list[An
         loop(source, names, fill, histograms)
         return histograms
 
+    dataframes = [path.name for path in sorted(parquet.glob("DF_*"))]
     return {
         "Parquet, o2dask": lambda: ours(parquet),
         "Parquet, pyarrow + numpy": lambda: by_hand(with_pyarrow, parquet),
         "ROOT, o2dask": lambda: ours(root),
         "ROOT, uproot + numpy": lambda: by_hand(with_uproot, root),
-    }
+    } | peers(case, parquet, root, dataframes)
+
+
+START = """
+import time; since = time.perf_counter()
+import o2dask as o2
+class Task(o2.AnalysisTask):
+    h_pt = o2.Hist.new.Reg(100, 0, 10, label="pT [GeV/c]").Double()
+    def process(self, tracks: o2.Tracks):
+        self.h_pt.fill(tracks.pt())
+result = o2.open_aod({source!r})[:1].run(Task(), progress=False)
+import matplotlib; matplotlib.use("agg")
+result.h_pt.plot()
+import matplotlib.pyplot as plt; plt.savefig({picture!r})
+print(time.perf_counter() - since)
+"""
+
+
+def start_up(source: Path, folder: Path) -> float:
+    """Return how long it takes from `import o2dask` to the first plot [s], wall time, second run."""
+    code = START.format(source=str(source), picture=str(folder / "first.png"))
+    told = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    return float(told[-1])
 
 
 def cpu_seconds(acts: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
@@ -172,17 +203,30 @@ def check_equal(acts: dict[str, Callable[[], list[Any]]]) -> None:
             assert total > 0 and np.abs(one.values(flow=True) - two.values(flow=True)).sum() < 1e-3 * total
 
 
+def table_of(found: dict[str, dict[str, float]], n_tracks: int) -> Table:
+    """Return what is printed: rates, and their ratio to the loop written by hand over the same kind of file."""
+    table = Table(title=f"{n_tracks:,} tracks, million rows per CPU second")
+    for column in ("what", "how", "M rows/s", "of by hand"):
+        table.add_column(column, justify="left" if column in ("what", "how") else "right")
+    for case, rates in found.items():
+        for way, rate in sorted(rates.items(), key=lambda item: item[0].partition(",")[0]):
+            by_hand = rates["Parquet, pyarrow + numpy" if way.startswith("Parquet") else "ROOT, uproot + numpy"]
+            table.add_row(case, way, f"{rate / 1e6:.1f}", f"{rate / by_hand:.2f}")
+    return table
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="a quick run of a few seconds")
+    parser.add_argument("--large", action="store_true", help="25 million tracks")
     parser.add_argument("--tracks", type=int, default=0, help="default: 5 million")
     parser.add_argument("--per-dataframe", type=int, default=500_000, help="tracks of one dataframe")
     parser.add_argument("--repeat", type=int, default=0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    n_tracks = args.tracks or (300_000 if args.small else 5_000_000)
-    repeat = args.repeat or (3 if args.small else 5)
+    n_tracks = args.tracks or (300_000 if args.small else 25_000_000 if args.large else 5_000_000)
+    repeat = args.repeat or (3 if args.small or args.large else 5)
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         parquet, root = make_data(Path(name), n_tracks, args.per_dataframe)
@@ -190,17 +234,13 @@ def main() -> None:
             acts = ways(case, parquet, root)
             check_equal(acts)
             found[case] = {way: n_tracks / s for way, s in cpu_seconds(acts, repeat).items()}
-    table = Table(title=f"{n_tracks:,} tracks, million rows per CPU second")
-    for column in ("what", "how", "M rows/s", "of by hand"):
-        table.add_column(column, justify="left" if column in ("what", "how") else "right")
-    for case, rates in found.items():
-        pairs = list(rates.items())
-        for (way, rate), (_, base) in zip(pairs, [pairs[1], pairs[1], pairs[3], pairs[3]], strict=True):
-            table.add_row(case, way, f"{rate / 1e6:.1f}", f"{rate / base:.2f}")
-    Console().print(table)
+        start_s = start_up(parquet, Path(name))
+    console = Console()
+    console.print(table_of(found, n_tracks))
+    console.print(f"import, open, first plot: {start_s:.1f} s (wall, warm)")
     if args.json:
         machine = {"machine": platform.machine(), "python": platform.python_version(), "cores": os.cpu_count()}
-        content = {"n_tracks": n_tracks, "seed": SEED, "rows_per_cpu_second": found, **machine}
+        content = {"n_tracks": n_tracks, "seed": SEED, "rows_per_cpu_second": found, "start_up_s": start_s, **machine}
         args.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
