@@ -18,7 +18,8 @@ from o2dask.timeframe import TimeframeId, TimeframeRef
 
 if TYPE_CHECKING:
     from o2dask.conditions import ConditionFetcher
-    from o2dask.services import Metric, ServiceRegistry
+    from o2dask.monitoring.events import Event
+    from o2dask.services import ServiceRegistry
 
 __all__ = ["DataAllocator", "ErrorContext", "InputRecord", "ProcessingContext", "WorkerState"]
 
@@ -197,7 +198,7 @@ class ProcessingContext:
         Counts that the runner adds up and reports ("clusters", "tracks").
     conditions : ConditionFetcher, optional
         For the service `Conditions`; inputs are fetched already.
-    metrics, requests : list of Metric, set of str
+    metrics, requests : list of Event, set of str
         What `Monitoring` and `ControlService` have been told.
     """
 
@@ -209,7 +210,7 @@ class ProcessingContext:
     state: WorkerState
     counters: dict[str, int] = field(default_factory=dict)
     conditions: "ConditionFetcher | None" = None
-    metrics: list["Metric"] = field(default_factory=list)
+    metrics: list["Event"] = field(default_factory=list)
     requests: set[str] = field(default_factory=set)
 
     @property

@@ -164,7 +164,10 @@ class DataProcessorSpec:
         What an exception costs, default: as the workflow says. A callable gets an `ErrorContext`; unless it raises,
         the timeframe goes on with the outputs that were made.
     expendable : bool
-        If it fails on a timeframe, its outputs are absent and all else goes on.
+        If it fails on a timeframe, its outputs are absent and all else goes on. Runs in a process of its own.
+    deadline_s, memory_mib : float, optional
+        Most time per timeframe [s] and most memory [MiB] of an expendable processor; over it its process is killed.
+        Default: 120 s, any memory.
     cost_ms : float
         Expected time per timeframe [ms]; the planner fuses neighbours under 50 ms.
     resources : mapping
@@ -185,6 +188,8 @@ class DataProcessorSpec:
     policy: CompletionPolicy | Callable[..., Any] = CompletionPolicy.ALL
     on_error: ErrorPolicy | Callable[..., Any] | None = None
     expendable: bool = False
+    deadline_s: float | None = None
+    memory_mib: float | None = None
     cost_ms: float = 10.0
     resources: Mapping[str, float] = field(default_factory=dict, hash=False)
     services: tuple[type, ...] = ()
@@ -206,6 +211,8 @@ class DataProcessorSpec:
             policy: CompletionPolicy | Callable[..., Any] = CompletionPolicy.ALL,
             on_error: ErrorPolicy | Callable[..., Any] | None = None,
             expendable: bool = False,
+            deadline_s: float | None = None,
+            memory_mib: float | None = None,
             cost_ms: float = 10.0,
             resources: Mapping[str, float] = ...,
             services: tuple[type, ...] = (),
@@ -250,6 +257,12 @@ class DataProcessorSpec:
             if value not in set(kind):
                 raise SpecError(f"processor {self.name!r}: want a {field_} of {', '.join(kind)}, got {value!r}")
             object.__setattr__(self, field_, kind(value))
+        for field_ in ("deadline_s", "memory_mib"):
+            limit = getattr(self, field_)
+            if limit is not None and not (self.expendable and limit > 0):
+                raise SpecError(
+                    f"processor {self.name!r}: want a {field_} over 0, for an expendable processor only, got {limit!r}"
+                )
         if not (0 <= self.copy[0] < self.copy[1]) or self.pipeline < 1:
             raise SpecError(f"processor {self.name!r}: want 0 <= i < n and n >= 1, got {self.copy}, {self.pipeline}")
         if any(not amount >= 0 for amount in self.resources.values()):

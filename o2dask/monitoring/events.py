@@ -14,6 +14,8 @@ __all__ = [
     "Event",
     "Metric",
     "Notice",
+    "OutputLost",
+    "ProcessorRestarted",
     "Progress",
     "RunFinished",
     "RunStarted",
@@ -101,6 +103,30 @@ class Metric(Event):
     name: str
     value: "float | int | str | tuple[float, ...]"
     tags: dict[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputLost(Event):
+    """An expendable processor failed on a timeframe, which goes on without its outputs.
+
+    `cause` is ``exception``, ``crash``, ``deadline``, ``memory``, ``start``, or ``back-off`` of a processor that waits
+    to be started again; `text` says more in its first line, and where it was in the others.
+    """
+
+    kind: ClassVar[str] = "output_lost"
+    timeframe: TimeframeId
+    processor: str
+    cause: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorRestarted(Event):
+    """The process of an expendable processor was started again, because of `cause`."""
+
+    kind: ClassVar[str] = "processor_restarted"
+    processor: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ def run_batch(
     settings = settings or BatchSettings()
     _check_order(topology)
     tasks = plan(topology, sink.patterns)
-    run = RunPlugin(topology, tasks, sink, settings.deadline_s)
+    run = RunPlugin(topology, tasks, sink, settings.deadline_s, settings.isolate)
     wanted = frozenset(name for task in tasks for name, _ in task.resources)
     _check_resources(topology, settings)
     with Ledger(topology, refs, sink, journal=settings.journal, resume=settings.resume, progress=progress) as ledger:

@@ -3,6 +3,7 @@
 What is in the graph is names and a `TimeframeRef`; columns pass from task to task on the workers, out of band.
 """
 
+import time
 from dataclasses import dataclass, field
 
 from dask.base import annotate
@@ -74,8 +75,11 @@ def _run_step(run_name: str, task_name: str, ref: TimeframeRef, tail: str, *befo
     inputs = {r: columns for parcel in before for r, columns in parcel.outputs.items()}
     accounts = {name: account for parcel in before for name, account in parcel.accounts.items()}
     left_s = None if run.deadline_s is None else run.deadline_s - sum(a.busy_s for a in accounts.values())
+    isolation = run.isolation
+    if isolation is not None:
+        isolation.expires_at = None if left_s is None else time.monotonic() + left_s
     with deadline(left_s, ref, tail, task_name):
-        step = run_step(run.topology, task, ref, inputs, run.state)
+        step = run_step(run.topology, task, ref, inputs, run.state, isolation)
     return Parcel(step.outputs, accounts | {task_name: step.account})
 
 

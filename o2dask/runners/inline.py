@@ -11,6 +11,7 @@ from o2dask.context import WorkerState
 from o2dask.errors import CommitError
 from o2dask.monitoring.events import Progress
 from o2dask.runners import quarantine
+from o2dask.runners.isolation import Isolation, isolation_of, needs_isolation
 from o2dask.runners.ledger import Ledger, StopToken, advice
 from o2dask.runners.report import RunReport
 from o2dask.runners.step import Account, commit, run_step
@@ -33,6 +34,7 @@ def run_inline(
     progress: Progress | None = None,
     resume: bool = False,
     stop: StopToken | None = None,
+    isolate: bool = True,
 ) -> RunReport:
     """Return the report of a run of `topology` over all timeframes, in this process.
 
@@ -52,6 +54,8 @@ def run_inline(
         Go on after an earlier run of the same workflow into the same output.
     stop : StopToken, optional
         When set, the timeframe at hand is finished and no other begun.
+    isolate : bool
+        Whether expendable processors run in processes of their own; False for a debugger that is to stop in one.
 
     Raises
     ------
@@ -60,6 +64,7 @@ def run_inline(
     """
     tasks = plan(topology, sink.patterns)
     state = WorkerState()
+    isolation = isolation_of(topology, state) if isolate and needs_isolation(topology) else None
     with Ledger(topology, refs, sink, journal=journal, resume=resume, progress=progress) as ledger:
         ledger.begin()
         total = Account()
@@ -69,7 +74,7 @@ def run_inline(
                 break
             ledger.started(ref)
             try:
-                _run_one(topology, tasks, ref, sink, state, ledger, total)
+                _run_one(topology, tasks, ref, sink, state, isolation, ledger, total)
             except CommitError as error:
                 ledger.fail(advice(error))
             if ledger.failure or ledger.is_over:
@@ -84,12 +89,13 @@ def _run_one(
     ref: TimeframeRef,
     sink: Sink,
     state: WorkerState,
+    isolation: Isolation | None,
     ledger: Ledger,
     total: Account,
 ) -> None:
     account = Account()
     try:
-        receipt = _process(topology, tasks, ref, sink, state, account)
+        receipt = _process(topology, tasks, ref, sink, state, isolation, account)
     except Exception as error:  # noqa: BLE001 - whatever a processor raises costs its own timeframe only
         if quarantine.stops_the_run(error):
             ledger.fail(advice(error))
@@ -108,13 +114,14 @@ def _process(
     ref: TimeframeRef,
     sink: Sink,
     state: WorkerState,
+    isolation: Isolation | None,
     account: Account,
 ) -> Receipt:
     kept = set(topology.select(sink.patterns))
     last_use = {r: task.name for task in tasks for r in task.inputs}
     at_hand: dict[DataRef, Columns] = {}
     for task in tasks:
-        step = run_step(topology, task, ref, at_hand, state)
+        step = run_step(topology, task, ref, at_hand, state, isolation)
         account.add(step.account)
         at_hand.update(step.outputs)
         for r in [

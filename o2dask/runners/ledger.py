@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from o2dask.errors import CommitError, ConfigError
 from o2dask.monitoring.events import (
     Event,
-    Metric,
     Notice,
+    OutputLost,
+    ProcessorRestarted,
     Progress,
     RunFinished,
     RunStarted,
@@ -25,7 +26,7 @@ from o2dask.monitoring.events import (
 from o2dask.runners import quarantine
 from o2dask.runners.journal import Journal
 from o2dask.runners.quarantine import Failure
-from o2dask.runners.report import Quarantined, RunReport
+from o2dask.runners.report import Losses, Quarantined, RunReport
 from o2dask.services import QuitBook
 from o2dask.sink import Receipt, Sink
 from o2dask.timeframe import TimeframeId, TimeframeRef
@@ -89,6 +90,7 @@ class Ledger:
         self._quarantined: dict[TimeframeId, Quarantined] = {}
         self._counters: Counter[str] = Counter()
         self._seconds: dict[str, float] = {}
+        self._losses: dict[str, Losses] = {}
         self._start = self._last = time.monotonic()
         _check_unique(self.refs)
         self._journal = Journal(Path(journal), configuration(topology, sink), resume=resume) if journal else None
@@ -168,9 +170,11 @@ class Ledger:
             )
         )
 
-    def heard(self, metrics: Iterable[Metric], requests: Iterable[str]) -> None:
-        """Pass on what processors sent to monitoring, and enter what they asked of the run."""
+    def heard(self, metrics: Iterable[Event], requests: Iterable[str]) -> None:
+        """Pass on what processors sent to monitoring, and enter what they lost and what they asked of the run."""
         for metric in metrics:
+            if isinstance(metric, OutputLost | ProcessorRestarted):
+                self._losses[metric.processor] = self._losses.get(metric.processor, Losses()).after(metric)
             self.tell(metric)
         if self._quits.take(requests) and not self.is_over:
             self.is_over = True
@@ -210,6 +214,7 @@ class Ledger:
             abandoned=abandoned,
             counters=dict(sorted(self._counters.items())),
             seconds=dict(sorted(self._seconds.items())),
+            losses=dict(sorted(self._losses.items())),
             wall_s=wall,
             n_workers=self._n_workers,
             backend=self._backend,
@@ -245,7 +250,7 @@ class Ledger:
 def advice(error: BaseException) -> str:
     """Return in one line what stopped the run and what to do."""
     remedy = "make room and go on with --resume" if isinstance(error, CommitError) else "then go on with --resume"
-    return f"{error}; what is committed is safe: {remedy}"
+    return f"{error}{quarantine.whose(error)}; what is committed is safe: {remedy}"
 
 
 def configuration(topology: Topology, sink: Sink) -> dict[str, str]:

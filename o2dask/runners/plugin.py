@@ -14,6 +14,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from o2dask.context import WorkerState
 from o2dask.errors import ConfigError
+from o2dask.runners.isolation import Isolation, isolation_of, needs_isolation
 from o2dask.sink import Sink
 from o2dask.workflow.lifecycle import finish
 from o2dask.workflow.planner import PhysicalTask
@@ -38,16 +39,24 @@ class RunPlugin(WorkerPlugin):
         What to run, and where results go.
     deadline_s : float, optional
         Longest time in the processors of one timeframe [s].
+    isolate : bool
+        Whether there are expendable processors, to be run in processes of their own.
     """
 
     idempotent = True
 
     def __init__(
-        self, topology: Topology, tasks: tuple[PhysicalTask, ...], sink: Sink, deadline_s: float | None = None
+        self,
+        topology: Topology,
+        tasks: tuple[PhysicalTask, ...],
+        sink: Sink,
+        deadline_s: float | None = None,
+        isolate: bool = True,
     ) -> None:
+        self.isolate = isolate and needs_isolation(topology)
         self.topology, self.tasks, self.sink, self.deadline_s = topology, tasks, sink, deadline_s
         self.kept = frozenset(topology.select(sink.patterns))
-        digest = hashlib.sha256(_pickled(topology, sink, deadline_s)).hexdigest()[:12]
+        digest = hashlib.sha256(_pickled(topology, sink, deadline_s, isolate)).hexdigest()[:12]
         self.name = f"o2dask-{topology.fingerprint}-{digest}"
 
     def setup(self, worker: Worker) -> None:
@@ -72,6 +81,11 @@ class RunPlugin(WorkerPlugin):
             _of_threads.setdefault(self.topology.fingerprint, []).append(local.state)
         state: WorkerState = local.state
         return state
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """What runs expendable processors apart, for this thread; None if nothing does."""
+        return isolation_of(self.topology, self.state) if self.isolate else None
 
     def task(self, name: str) -> PhysicalTask:
         """Return the physical task of this name."""

@@ -11,7 +11,7 @@ from o2dask.specs import ErrorPolicy
 from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.faults import cost_of
 
-__all__ = ["Failure", "describe", "forget_quarantined", "stops_the_run", "tell", "write_quarantined"]
+__all__ = ["Failure", "describe", "forget_quarantined", "stops_the_run", "tell", "whose", "write_quarantined"]
 
 _STORY = "o2dask_story"
 """Attribute of an exception under which its traceback travels from a worker: Dask ships no chained causes."""
@@ -27,7 +27,7 @@ class Failure:
 
 
 def stops_the_run(error: BaseException) -> bool:
-    """Return whether an error would hit every timeframe alike: no disk, no package. Others cost one timeframe."""
+    """Return whether an error would hit every timeframe alike: no disk, no package, a wrong setting, no server."""
     return isinstance(error, (CommitError, MissingExtraError)) or cost_of(error) is ErrorPolicy.FAIL
 
 
@@ -48,9 +48,13 @@ def describe(error: BaseException) -> Failure:
     message = str(error).partition("\n")[0]
     if isinstance(error, KeyError):
         message = f"no {message}"
+    return Failure(f"{type(error).__name__}: {message}{whose(error)}", text, cost_of(error) is ErrorPolicy.SKIP)
+
+
+def whose(error: BaseException) -> str:
+    """Return `` (processor 'x')`` if it was one that raised the error and the message does not say so; else ""."""
     where = [note for note in getattr(error, "__notes__", ()) if re.match(r"(processor|task)\b", note)]
-    suffix = f" ({where[0].partition(',')[0]})" if where and "processor" not in message else ""
-    return Failure(f"{type(error).__name__}: {message}{suffix}", text, cost_of(error) is ErrorPolicy.SKIP)
+    return f" ({where[0].partition(',')[0]})" if where and "processor" not in str(error).partition("\n")[0] else ""
 
 
 def write_quarantined(folder: Path, timeframe: TimeframeId, failure: Failure) -> Path:

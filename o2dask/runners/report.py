@@ -1,12 +1,13 @@
 """What a run came to. Knows no Dask and no journal."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from o2dask.monitoring.events import OutputLost, ProcessorRestarted
 from o2dask.sink import Receipt
 from o2dask.timeframe import TimeframeRef
 
-__all__ = ["Quarantined", "RunReport"]
+__all__ = ["Losses", "Quarantined", "RunReport"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,42 @@ class Quarantined:
     file: str = ""
     text: str = field(default="", repr=False)
     is_skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """What an expendable processor did not deliver.
+
+    Attributes
+    ----------
+    causes : dict of str to int
+        Timeframes without its outputs, by cause (see `OutputLost`).
+    n_restarts : int
+        How often its process was started again.
+    text : str
+        The story of the first loss.
+    """
+
+    causes: Mapping[str, int] = field(default_factory=dict)
+    n_restarts: int = 0
+    text: str = field(default="", repr=False)
+
+    @property
+    def n_outputs(self) -> int:
+        """Timeframes without its outputs."""
+        return sum(self.causes.values())
+
+    def after(self, event: OutputLost | ProcessorRestarted) -> "Losses":
+        """Return the losses with one more."""
+        if isinstance(event, ProcessorRestarted):
+            return replace(self, n_restarts=self.n_restarts + 1)
+        causes = {**self.causes, event.cause: self.causes.get(event.cause, 0) + 1}
+        return replace(self, causes=causes, text=self.text or event.text)
+
+    def __str__(self) -> str:
+        by_cause = ", ".join(f"{cause} {n}" for cause, n in sorted(self.causes.items()))
+        restarts = f"; {self.n_restarts} restart{'s' if self.n_restarts > 1 else ''}" * bool(self.n_restarts)
+        return f"{self.n_outputs} lost ({by_cause}){restarts}" if by_cause else f"none lost{restarts}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +78,8 @@ class RunReport:
         What the processors counted, added up over the timeframes of this run.
     seconds : dict of str to float
         Time inside each processor, added up [s].
+    losses : dict of str to Losses
+        What expendable processors did not deliver, in timeframes that are committed all the same.
     wall_s : float
         Time from the first timeframe to the last commit [s].
     peak_in_flight, peak_bytes : int
@@ -63,6 +102,7 @@ class RunReport:
     abandoned: tuple[TimeframeRef, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    losses: Mapping[str, Losses] = field(default_factory=dict)
     wall_s: float = 0.0
     peak_in_flight: int = 0
     peak_bytes: int = 0
@@ -103,6 +143,7 @@ class RunReport:
             parts.append(f"{len(self.quarantined)} quarantined")
         if self.abandoned:
             parts.append(f"{len(self.abandoned)} left for --resume")
+        parts += [f"{name}: {losses}" for name, losses in self.losses.items()]
         if self.failure:
             parts.append(f"stopped: {self.failure}")
         return "; ".join(parts)

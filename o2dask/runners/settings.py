@@ -45,6 +45,8 @@ class BatchSettings:
     deadline_s : float, optional
         Longest time in the processors of one timeframe [s]; over it the worker is killed and the timeframe set aside.
         Default: none.
+    isolate : bool
+        Whether expendable processors run in processes of their own. Without it a crash in one costs its timeframe.
     gpu : bool, optional
         Workers on GPUs, one each. Default: if a processor asks for the resource ``GPU`` and there is one.
     dashboard : int, optional
@@ -65,6 +67,7 @@ class BatchSettings:
     journal: Path | str | None = None
     resume: bool = False
     deadline_s: float | None = None
+    isolate: bool = True
     gpu: bool | None = None
     dashboard: int | None = None
     scratch: str = ""

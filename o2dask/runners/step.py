@@ -4,13 +4,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from o2dask.columns import Columns, Jagged
 from o2dask.context import WorkerState
 from o2dask.errors import CommitError
-from o2dask.monitoring.events import Metric
+from o2dask.monitoring.events import Event
 from o2dask.runners import quarantine
 from o2dask.sink import Receipt, Sink
 from o2dask.specs import DataRef
@@ -19,7 +20,10 @@ from o2dask.workflow.execute import run_task
 from o2dask.workflow.planner import PhysicalTask
 from o2dask.workflow.topology import Topology
 
-__all__ = ["Account", "StepResult", "commit", "run_step"]
+if TYPE_CHECKING:
+    from o2dask.runners.isolation import Isolation
+
+__all__ = ["Account", "StepResult", "commit", "packed", "run_step"]
 
 
 @dataclass(slots=True)
@@ -37,9 +41,10 @@ class Account:
     payload_bytes : int
         Size of everything that left a task [bytes].
     peak_bytes : int
-        Most that the process grew by within one task [bytes]; 0 where the system does not tell.
-    metrics, requests : list of Metric, set of str
-        What processors sent to monitoring, and asked of the run.
+        Most that the process grew by within one task, and the size of its children [bytes]; 0 where the system does
+        not tell.
+    metrics, requests : list of Event, set of str
+        What processors sent to monitoring or lost, and asked of the run.
     """
 
     counters: dict[str, int] = field(default_factory=dict)
@@ -47,7 +52,7 @@ class Account:
     busy_s: float = 0.0
     payload_bytes: int = 0
     peak_bytes: int = 0
-    metrics: list[Metric] = field(default_factory=list)
+    metrics: list[Event] = field(default_factory=list)
     requests: set[str] = field(default_factory=set)
 
     def add(self, other: "Account") -> None:
@@ -82,21 +87,22 @@ def run_step(
     ref: TimeframeRef,
     inputs: Mapping[DataRef, Columns],
     state: WorkerState,
+    isolation: "Isolation | None" = None,
 ) -> StepResult:
     """Return what `task` makes of the timeframe; an exception carries timeframe, task and traceback with it."""
     start, before = time.perf_counter(), _reset_peak()
     try:
-        result = run_task(topology, task, ref, inputs, state)
+        result = run_task(topology, task, ref, inputs, state, isolation)
     except Exception as error:
         quarantine.tell(error, ref, task.name)
         raise
-    outputs = {r: _packed(columns) for r, columns in result.outputs.items()}
+    outputs = {r: packed(columns) for r, columns in result.outputs.items()}
     account = Account(
         counters=dict(result.counters),
         seconds=dict(result.seconds),
         busy_s=time.perf_counter() - start,
         payload_bytes=sum(columns.nbytes for columns in outputs.values()),
-        peak_bytes=max(0, _peak() - before) if before else 0,
+        peak_bytes=(max(0, _peak() - before) if before else 0) + (isolation.take_peak() if isolation else 0),
         metrics=result.metrics,
         requests=result.requests,
     )
@@ -120,15 +126,15 @@ def commit(sink: Sink, ref: TimeframeRef, outputs: Mapping[DataRef, Columns], ac
     return receipt
 
 
-def _packed(columns: Columns) -> Columns:
+def packed(columns: Columns) -> Columns:
     """Return columns whose arrays lie in one piece: pickle-5 sends such out of band, others it copies in band."""
     if all(part.flags.forc for value in columns.values() for part in _parts(value)):
         return columns
-    packed: dict[str, np.ndarray | Jagged] = {}
+    arrays: dict[str, np.ndarray | Jagged] = {}
     for name, value in columns.items():
         parts = [np.ascontiguousarray(part) for part in _parts(value)]
-        packed[name] = Jagged(*parts) if isinstance(value, Jagged) else parts[0]
-    return Columns(columns.schema, packed).freeze()
+        arrays[name] = Jagged(*parts) if isinstance(value, Jagged) else parts[0]
+    return Columns(columns.schema, arrays).freeze()
 
 
 def _parts(value: "np.ndarray | Jagged") -> tuple[np.ndarray, ...]:

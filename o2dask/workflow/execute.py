@@ -4,14 +4,15 @@ That their bytes agree follows from this. Knows specs and contexts; no Dask, no 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from o2dask.columns import Columns
 from o2dask.context import DataAllocator, InputRecord, ProcessingContext, WorkerState
 from o2dask.errors import ProcessorError, ShapeError
-from o2dask.services import CallbackId, CallbackService, Metric
+from o2dask.monitoring.events import Event
+from o2dask.services import CallbackId, CallbackService
 from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, ErrorPolicy, InputSpec, Lifetime
 from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.completion import is_complete, ticks
@@ -21,7 +22,7 @@ from o2dask.workflow.matching import schema_difference
 from o2dask.workflow.planner import PhysicalTask
 from o2dask.workflow.topology import Topology
 
-__all__ = ["TaskResult", "run_task"]
+__all__ = ["Step", "TaskResult", "run_task"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,8 +37,8 @@ class TaskResult:
         What the processors counted, as ``processor.counter``; runners add them up.
     seconds : dict of str to float
         Wall time of each processor [s], ``init`` of a Task left out.
-    metrics : list of Metric
-        What the processors sent to monitoring.
+    metrics : list of Event
+        What the processors sent to monitoring, and what expendable ones lost.
     requests : set of str
         What they asked of the run, for a `QuitBook`.
     """
@@ -45,7 +46,7 @@ class TaskResult:
     outputs: dict[DataRef, Columns] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    metrics: list[Metric] = field(default_factory=list)
+    metrics: list[Event] = field(default_factory=list)
     requests: set[str] = field(default_factory=set)
 
     @property
@@ -54,19 +55,26 @@ class TaskResult:
         return sum(columns.nbytes for columns in self.outputs.values())
 
 
+Step = Callable[
+    [Topology, DataProcessorSpec, TimeframeRef, Mapping[DataRef, Columns], WorkerState, TaskResult],
+    Mapping[DataRef, Columns],
+]
+"""Runs one processor on one timeframe: in this process (`_run_processor`), or in one of its own."""
+
+
 def run_task(
     topology: Topology,
     task: PhysicalTask,
     source: TimeframeRef,
     inputs: Mapping[DataRef, Columns],
     state: WorkerState,
-    isolate: "Step | None" = None,
+    isolate: Step | None = None,
 ) -> TaskResult:
     """Return what the processors of `task` make of one timeframe, run in order.
 
     A `Task` class is instantiated and its ``init`` called once per `state` and topology. `state` serves one thread at a
-    time. A datum that no later processor of the task needs is freed at once. Expendable processors go through `isolate`,
-    if there is such.
+    time. A datum that no later processor of the task needs is freed at once. `isolate`, if given, runs the
+    expendable ones.
 
     Raises
     ------

@@ -10,16 +10,31 @@ from dataclasses import fields
 
 from o2dask.columns import Columns
 from o2dask.context import ErrorContext, ProcessingContext
-from o2dask.errors import FatalError, O2DaskError, ProcessorError
+from o2dask.errors import FatalError, MissingExtraError, O2DaskError, ProcessorError
+from o2dask.monitoring.events import OutputLost
 from o2dask.services import CallbackId, CallbackService
 from o2dask.specs import DataRef, ErrorPolicy
 from o2dask.timeframe import TimeframeRef
 
-__all__ = ["cost_of", "explained", "recovered"]
+__all__ = ["cost_of", "explained", "recovered", "stop_for"]
 
 log = logging.getLogger(__name__)
 
 _COST = "o2dask_cost"
+_STOP = "o2dask_stop"
+
+
+def stop_for(error: Exception) -> None:
+    """Mark an error as one that every timeframe would meet, so that it ends the run."""
+    setattr(error, _STOP, True)
+
+
+def _stops(error: Exception) -> bool:
+    return isinstance(error, (FatalError, MissingExtraError)) or getattr(error, _STOP, False)
+
+
+def _is_server_down(error: Exception) -> bool:
+    return isinstance(error, O2DaskError) and isinstance(error, ConnectionError)
 
 
 def recovered(ctx: ProcessingContext, error: Exception) -> "dict[DataRef, Columns] | None":
@@ -38,10 +53,14 @@ def recovered(ctx: ProcessingContext, error: Exception) -> "dict[DataRef, Column
         error = second
         if not ctx.spec.expendable:
             raise
-    if not ctx.spec.expendable or isinstance(error, FatalError):
+    if not ctx.spec.expendable or _stops(error):
         return None
     ctx.counters.clear()
     ctx.counters["failed"] = 1
+    cause = "memory" if isinstance(error, MemoryError) else "exception"
+    text = "".join(traceback.format_exception(error))
+    told = f"{type(error).__name__}: {error}\n{text}"
+    ctx.metrics.append(OutputLost(timeframe=ctx.timeframe, processor=ctx.spec.name, cause=cause, text=told))
     log.warning("expendable processor %s, %s: %s: %s", ctx.spec.name, ctx.source, type(error).__name__, error)
     return {}
 
@@ -58,7 +77,7 @@ def explained(error: Exception, processor: str, source: TimeframeRef, policy: Er
         else:  # Dask has tblib send the cause along, and one that cannot be revived would take `told` with it
             told.add_note("".join(traceback.format_exception(error)))
     told.add_note(where)
-    setattr(told, _COST, str(ErrorPolicy.FAIL if isinstance(error, FatalError) else policy))
+    setattr(told, _COST, str(ErrorPolicy.FAIL if _stops(error) or _is_server_down(error) else policy))
     return told
 
 

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 from o2dask.context import DataAllocator, InputRecord, ProcessingContext, WorkerState
-from o2dask.errors import SpecError
+from o2dask.errors import ConfigError, SpecError
 from o2dask.options import Option
 from o2dask.services import CallbackId, CallbackService, DeviceContext
 from o2dask.specs import AlgorithmSpec, DataProcessorSpec, Task
 from o2dask.timeframe import TimeframeRef
+from o2dask.workflow.faults import stop_for
 from o2dask.workflow.topology import Topology
 
 __all__ = ["Instance", "finish", "instance_of"]
@@ -34,7 +35,12 @@ class Instance:
 def instance_of(topology: Topology, spec: DataProcessorSpec, source: TimeframeRef, state: WorkerState) -> Instance:
     """Return the instance of a processor that takes this timeframe, made and initialised if it is its first here."""
     slot = source.id.tf_counter % spec.pipeline
-    return state.get(("instance", topology.fingerprint, spec.name, slot), lambda: _start(topology, spec, source, state))
+    key = "instance", topology.fingerprint, spec.name, slot
+    try:
+        return state.get(key, lambda: _start(topology, spec, source, state))
+    except ConfigError as error:  # a setting that cannot work on any timeframe
+        stop_for(error)
+        raise
 
 
 def finish(topology: Topology, state: WorkerState) -> None:
