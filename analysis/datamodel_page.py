@@ -21,8 +21,8 @@ HEAD = """# Data model
 
 Written from the model by `python -m o2dask.analysis.datamodel_page docs/data-model.md`; do not edit.
 
-{n_tables} tables, {n_stored} stored columns, {n_dynamic} dynamic and {n_expression} expression columns, as AliceO2 had them
-in October 2024 (`Framework/Core/include/Framework/AnalysisDataModel.h`). On a dataframe a table is found under the
+{n_tables} tables, {n_stored} stored columns, {n_dynamic} dynamic and {n_expression} expression columns: AliceO2 as of
+October 2024 (`Framework/Core/include/Framework/AnalysisDataModel.h`). On a dataframe a table is found under the
 name in its first line, in any spelling, with the tables that share its rows beside it: `df.tracks.tpcNClsFound()`,
 `df.mcParticles.mothers()`. `help(df.tracks.tpcNClsFound)` says what is said here. Any stored column is also found by
 its name in the file: `df["O2track_iu"]["fX"]`.
