@@ -125,7 +125,7 @@ def dump(folder: Path, name: str, found: Any) -> None:
 
 def tracker_of(args: argparse.Namespace, name: str) -> tuple[int, Callable[[], Any]]:
     """Return the number of clusters of an event and what tracks it: a call that returns (result, CPU s per stage)."""
-    from o2dask.reco.tpc.grid import O2_FIELD_5KG
+    from o2dask.reco.tpc.field import O2_FIELD_5KG
     from o2dask.reco.tpc.params import reference_params
     from o2dask.reco.tpc.tracking import track_clusters
 

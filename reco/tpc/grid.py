@@ -7,18 +7,24 @@ import numpy as np
 from o2dask.errors import ConfigError, ShapeError
 from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows
 from o2dask.reco.geometry.tpc import gas as gas_constants
+from o2dask.reco.tpc.field import field_coefficients
 from o2dask.reco.tpc.kernels_grid import count_rows, drift_range, fill_rows, sort_cells
-from o2dask.reco.tpc.kernels_types import GAS_LOG, GAS_LOSS, GAS_MASS2, GAS_SCATTER, Detector, Grid
+from o2dask.reco.tpc.kernels_types import (
+    GAS_KNOTS,
+    GAS_LOSS,
+    GAS_MASS2,
+    GAS_SCATTER,
+    KNOTS_PER_INV_P,
+    Detector,
+    Grid,
+)
 from o2dask.reco.tpc.params import GasModel, TpcTrackingParams
 
-__all__ = ["O2_FIELD_5KG", "SortedClusters", "make_detector", "sort_clusters"]
+__all__ = ["SortedClusters", "make_detector", "sort_clusters"]
 
-O2_FIELD_5KG = BZ_KG * np.array([0.99966395, 1.683e-7, -3.0264e-7, -2.906e-6, 3.170e-7])
-"""O2's map of the solenoid at 5 kG around the beam line [kG, powers of cm]: Bz in 1, r2, z2, z, and Br in r z.
-
-The polynomial of AliceO2 GPU/GPUTracking/Merger/GPUTPCGMPolynomialFieldManager.cxx (TPC, 5 kG) without the terms that
-depend on the azimuth, which are below 0.1 % of the field."""
 _ELECTRON_EV = 0.51099895e6
+_MIN_BETA2 = 0.05
+"""Below, the formula for the loss has no meaning."""
 _MIN_DY, _MIN_DZ = 0.5, 1.0
 """Smallest cell [cm]; smaller ones than a search window only cost look-ups."""
 _ASPECT = 3.0
@@ -36,9 +42,7 @@ class SortedClusters(NamedTuple):
 def make_detector(params: TpcTrackingParams, field: "float | np.ndarray" = BZ_KG) -> Detector:
     """Return geometry, field [kG] and resolution for the kernels."""
     rows = pad_rows()
-    field = np.atleast_1d(np.asarray(field, np.float32))
-    if field.shape not in ((1,), (5,)) or not np.isfinite(field).all() or abs(field[0]) < 1e-3:
-        raise ConfigError(f"field: want Bz [kG] or 5 coefficients with Bz first, not zero, got {field}")
+    field = field_coefficients(field)
     if len(field) > 1 and not params.is_absolute:
         raise ConfigError("field: a field that depends on z needs the true z of clusters (is_absolute); give Bz alone")
     _, pad = np.unique(rows.pad_height, return_inverse=True)
@@ -77,14 +81,24 @@ def _widths(params: TpcTrackingParams) -> np.ndarray:
 
 
 def make_gas(gas: GasModel) -> np.ndarray:
-    """Return the gas (4,) for the kernels."""
-    out = np.zeros(4, np.float32)
+    """Return the gas (387,) float32 for the kernels.
+
+    Loss: PDG review, passage of particles through matter, eq. 34.5 without density effect.
+    """
+    out = np.zeros(GAS_LOSS + GAS_KNOTS, np.float32)
+    if not gas.is_on:
+        return out
     highland = 0.0136 * (1 + 0.038 * np.log(gas.path_for_log_cm / gas.x0_cm))
-    out[GAS_SCATTER] = highland**2 / gas.x0_cm
-    out[GAS_LOSS] = 0.307075e-3 * gas.z_over_a * gas.density_g_cm3 * gas.loss_scale
-    out[GAS_LOG] = 2 * _ELECTRON_EV / gas.excitation_ev
+    out[GAS_SCATTER] = highland**2 / gas.x0_cm if gas.has_scattering else 0.0
     out[GAS_MASS2] = gas.mass_gev**2
-    return out if gas.is_on else np.zeros_like(out)
+    inv_p = np.maximum(np.arange(GAS_KNOTS), 1e-3) / KNOTS_PER_INV_P
+    inv_beta2 = 1 + (gas.mass_gev * inv_p) ** 2
+    logarithm = np.log(2 * _ELECTRON_EV / gas.excitation_ev / (gas.mass_gev * inv_p) ** 2)
+    beta2 = np.maximum(1 / inv_beta2, _MIN_BETA2)
+    loss = 0.307075e-3 * gas.z_over_a * gas.density_g_cm3 * gas.loss_scale / beta2 * (logarithm - beta2)
+    # dp/p = loss E / p^2 and E / p = 1 / beta
+    out[GAS_LOSS:] = loss * np.sqrt(inv_beta2) * inv_p
+    return out
 
 
 def sort_clusters(

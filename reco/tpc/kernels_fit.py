@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import prange
 
-from o2dask.reco.tpc.kernels_helix import propagate, rotate
+from o2dask.reco.tpc.kernels_helix import advance, rotate
 from o2dask.reco.tpc.kernels_jit import body, launcher
 from o2dask.reco.tpc.kernels_update import cluster_errors, update, widened
 from o2dask.reco.tpc.kernels_walk import load_cov, reset_cov, store_cov
@@ -35,7 +35,7 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, 
     x, y, z, snp, tgl, q2pt = par[i, 0], par[i, 1], par[i, 2], par[i, 3], par[i, 4], par[i, 5]
     reset_cov(cov[i], np.float32(4.0), np.float32(0.1), np.float32(4.0) + np.float32(0.25) * q2pt * q2pt)
     c = load_cov(cov[i])
-    sum_chi2 = _ZERO
+    sum_chi2, waiting = _ZERO, _ZERO
     n, inner, outer = 0, -1, -1
     sector = np.int64(hit_sector[end - 1]) if end > begin else 0
     for k in range(end - 1, begin - 1, -1):
@@ -49,7 +49,9 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, 
             if not ok:
                 break
         sector = other
-        ok, y, z, snp, tgl, q2pt, c = propagate(x, y, z, snp, tgl, q2pt, c, detector.row_x[row], detector)
+        ok, y, z, snp, tgl, q2pt, c, waiting = advance(
+            x, y, z, snp, tgl, q2pt, c, detector.row_x[row], detector, sector, waiting
+        )
         if not ok:
             break
         x = detector.row_x[row]

@@ -8,34 +8,21 @@ import math
 
 import numpy as np
 
+from o2dask.reco.tpc.kernels_field import field_at
 from o2dask.reco.tpc.kernels_jit import body, inlined
-from o2dask.reco.tpc.kernels_types import GAS_LOG, GAS_LOSS, GAS_MASS2, GAS_SCATTER
+from o2dask.reco.tpc.kernels_types import GAS_KNOTS, GAS_LOSS, GAS_MASS2, GAS_SCATTER, KNOTS_PER_INV_P
 
-__all__ = ["B2C", "MAX_STEP_CM", "field_at", "gas_step", "propagate", "rotate", "transport"]
+__all__ = ["B2C", "GAS_STEP_CM", "MAX_STEP_CM", "advance", "gas_step", "propagate", "rotate", "transport"]
 
 B2C = np.float32(0.000299792458)
 """Curvature [1/cm] per kG and c/GeV."""
 MAX_STEP_CM = np.float32(4.0)
 """Longest step over which the covariance is transported linearly [cm]."""
+GAS_STEP_CM = np.float32(3.5)
+"""Path after which loss and scattering are applied [cm]: over that, scattering moves no track by 0.01 of an error."""
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 _HALF, _SIXTH = np.float32(0.5), np.float32(1.0 / 6.0)
-_MIN_Q2PT = np.float32(1e-4)
-_MIN_BETA2 = np.float32(0.05)
-
-
-@inlined
-def field_at(field, x, y, z, snp, tgl):
-    """Return (field that bends the track, field across it) [kG] at a point: constant, or a solenoid's with its ends.
-
-    field : (1,) Bz; or (5,) f with Bz = f0 + f1 r2 + f2 z2 + f3 z and radial field Br = f4 r z. The transverse field
-    along the track adds to the bending as -tgl B_along; B_across turns it in the dip angle.
-    """
-    if field.shape[0] == 1:
-        return field[0], _ZERO
-    csp = math.sqrt(max(_ONE - snp * snp, _ZERO))
-    bz = field[0] + field[1] * (x * x + y * y) + (field[2] * z + field[3]) * z
-    radial = field[4] * z
-    return bz - tgl * radial * (csp * x + snp * y), radial * (csp * y - snp * x)
+_KNOTS_PER_INV_P, _LAST_KNOT = np.float32(KNOTS_PER_INV_P), np.float32(GAS_KNOTS - 1.01)
 
 
 @inlined
@@ -106,57 +93,72 @@ def transport(y, z, snp, tgl, q2pt, c, dx, curv):
 
 @inlined
 def gas_step(snp, tgl, q2pt, c, path, gas):
-    """Return (q2pt, c) after `path` [cm, signed, transverse] of gas: Bethe-Bloch loss and multiple scattering.
+    """Return (q2pt, c) after `path` [cm, signed, transverse] of gas: energy loss and multiple scattering.
 
-    Sources: PDG review, passage of particles through matter, eq. 34.5 without density effect and 34.16 with a
-    fixed logarithm; terms of the covariance as in AliceO2 TrackParametrizationWithError::correctForMaterial. A pion is
-    assumed. Inwards (path < 0) the momentum grows; the noise is positive either way.
+    Sources: the loss from a table made by `o2dask.reco.tpc.grid.make_gas`, linear between its knots; PDG review,
+    passage of particles through matter, eq. 34.16 with a fixed logarithm; terms of the covariance as in AliceO2
+    TrackParametrizationWithError::correctForMaterial. A pion is assumed. Inwards (path < 0) the momentum grows; the
+    noise is positive either way.
     """
     t1 = _ONE + tgl * tgl
-    ip2 = q2pt * q2pt / t1
-    length = path * math.sqrt(t1)
-    inv_beta2 = _ONE + gas[GAS_MASS2] * ip2
-    theta2 = gas[GAS_SCATTER] * abs(length) * ip2 * inv_beta2
+    root = math.sqrt(t1)
+    inv_p = abs(q2pt) / root
+    ip2 = inv_p * inv_p
+    length = path * root
+    theta2 = gas[GAS_SCATTER] * abs(length) * ip2 * (_ONE + gas[GAS_MASS2] * ip2)
     tq = tgl * q2pt
-    ss = c[5] + theta2 * (_ONE - snp * snp) * t1
-    tt = c[9] + theta2 * t1 * t1
-    qt = c[13] + theta2 * tq * t1
+    noise = theta2 * t1
+    ss = c[5] + noise * (_ONE - snp * snp)
+    tt = c[9] + noise * t1
+    qt = c[13] + noise * tq
     qq = c[14] + theta2 * tq * tq
     out = (c[0], c[1], c[2], c[3], c[4], ss, c[6], c[7], c[8], tt, c[10], c[11], c[12], qt, qq)
-    if abs(q2pt) < _MIN_Q2PT or gas[GAS_LOSS] <= _ZERO:
-        return q2pt, out
-    bg2 = _ONE / (gas[GAS_MASS2] * ip2)
-    beta2 = max(_ONE / inv_beta2, _MIN_BETA2)
-    loss = gas[GAS_LOSS] / beta2 * (math.log(gas[GAS_LOG] * bg2) - beta2) * length
-    # dp/p = loss E / p^2 and E / p = 1 / beta; a step never changes p by more than a tenth
-    rel = loss * math.sqrt(inv_beta2 * ip2)
+    at = min(inv_p * _KNOTS_PER_INV_P, _LAST_KNOT)
+    knot = int(at)
+    below = gas[GAS_LOSS + knot]
+    rel = (below + (gas[GAS_LOSS + knot + 1] - below) * (at - np.float32(knot))) * length
+    # a step never changes p by more than a tenth
     rel = min(max(rel, np.float32(-0.1)), np.float32(0.1))
     return q2pt * (_ONE + rel), out
 
 
 @inlined
-def propagate(x, y, z, snp, tgl, q2pt, c, x_new, detector):
-    """Return (ok, y, z, snp, tgl, q2pt, c) at x_new [cm], in steps short enough for `transport`, through the gas.
+def advance(x, y, z, snp, tgl, q2pt, c, x_new, detector, sector, waiting):
+    """Return (ok, y, z, snp, tgl, q2pt, c, waiting) at x_new [cm], in steps short enough for `transport`.
 
     On the way the transverse field changes dip angle and q/pt: with a = B2C q/pt B_across path, tgl by a (1 + tgl2) and
-    q/pt by a tgl q/pt, from dp/ds = q v x B. Not ok: the track turns back before x_new.
+    q/pt by a tgl q/pt, from dp/ds = q v x B. The gas acts once per `GAS_STEP_CM`; `waiting` is the path [cm] that
+    it has not acted on yet, from call to call. `sector` says where a field that depends on the azimuth is taken;
+    -1: without that dependence. Not ok: the track turns back before x_new.
     """
     dx = x_new - x
     n_steps = int(abs(dx) / MAX_STEP_CM) + 1
     step = dx / np.float32(n_steps)
     for _ in range(n_steps):
-        bending, across = field_at(detector.field, x, y, z, snp, tgl)
+        bending, across = field_at(detector.field, sector, x, y, z, snp, tgl)
         ok, y, z, snp, c, path = transport(y, z, snp, tgl, q2pt, c, step, -B2C * bending)
         if not ok:
-            return False, y, z, snp, tgl, q2pt, c
+            return False, y, z, snp, tgl, q2pt, c, waiting
         x += step
         if across != _ZERO:
             a = B2C * q2pt * across * path
             tgl += a * (_ONE + tgl * tgl)
             q2pt += a * tgl * q2pt
-        if detector.gas[GAS_SCATTER] > _ZERO:
-            q2pt, c = gas_step(snp, tgl, q2pt, c, path, detector.gas)
-    return True, y, z, snp, tgl, q2pt, c
+        waiting += path
+        if abs(waiting) >= GAS_STEP_CM:
+            if detector.gas[GAS_MASS2] > _ZERO:
+                q2pt, c = gas_step(snp, tgl, q2pt, c, waiting, detector.gas)
+            waiting = _ZERO
+    return True, y, z, snp, tgl, q2pt, c, waiting
+
+
+@body
+def propagate(x, y, z, snp, tgl, q2pt, c, x_new, detector, sector=-1):
+    """Return (ok, y, z, snp, tgl, q2pt, c) at x_new [cm]: `advance`, and the gas over all of the path."""
+    ok, y, z, snp, tgl, q2pt, c, left = advance(x, y, z, snp, tgl, q2pt, c, x_new, detector, sector, _ZERO)
+    if ok and left != _ZERO and detector.gas[GAS_MASS2] > _ZERO:
+        q2pt, c = gas_step(snp, tgl, q2pt, c, left, detector.gas)
+    return ok, y, z, snp, tgl, q2pt, c
 
 
 @body

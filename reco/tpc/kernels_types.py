@@ -6,16 +6,26 @@ are flat because parallel loops take no nested ones.
 
 from typing import Any, NamedTuple
 
-__all__ = ["GAS_LOG", "GAS_LOSS", "GAS_MASS2", "GAS_SCATTER", "Detector", "Grid", "Search", "SeedPass"]
+__all__ = [
+    "GAS_KNOTS",
+    "GAS_LOSS",
+    "GAS_MASS2",
+    "GAS_SCATTER",
+    "KNOTS_PER_INV_P",
+    "Detector",
+    "Grid",
+    "Search",
+    "SeedPass",
+]
 
 GAS_SCATTER = 0
 """(13.6 MeV times Highland's logarithm)^2 / X0 [GeV2/cm]."""
-GAS_LOSS = 1
-"""K Z/A rho of the Bethe-Bloch formula [GeV/cm]."""
-GAS_LOG = 2
-"""2 m_e / I, the factor of (beta gamma)^2 in its logarithm."""
-GAS_MASS2 = 3
-"""Squared mass [GeV2]."""
+GAS_MASS2 = 1
+"""Squared mass [GeV2]; 0 switches the gas off."""
+GAS_LOSS = 2
+"""First knot of the table of -dp/p per cm, over 1/p."""
+GAS_KNOTS, KNOTS_PER_INV_P = 385, 16.0
+"""Knots of that table, and how many per unit of 1/p [c/GeV]: to 24, 42 MeV/c, where a pion stops within a metre."""
 
 
 class Detector(NamedTuple):
@@ -36,13 +46,13 @@ class Detector(NamedTuple):
     merged: Any
     """Squared width over the expected one above which a cluster is taken for a merged one."""
     field: Any
-    """(1,) Bz [kG], or (5,) coefficients of `kernels_helix.field_at`."""
+    """(1,) Bz [kG], or coefficients of `kernels_field.field_at`."""
     drift_length: Any
     """From central electrode to pads [cm]."""
     is_absolute: Any
     """1: z is the true one and gives the drift; 0: continuous readout, the drift comes from the track's slope."""
     gas: Any
-    """(4,) `GAS_SCATTER` ... `GAS_MASS2`: what a pion loses and how it scatters; zeros switch both off."""
+    """(387,) `GAS_SCATTER`, `GAS_MASS2`, `GAS_LOSS`: how a pion scatters and what it loses; zeros switch both off."""
 
 
 class Grid(NamedTuple):

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from o2dask.reco.tpc.kernels_grid import nearest
-from o2dask.reco.tpc.kernels_helix import propagate, rotate
+from o2dask.reco.tpc.kernels_helix import advance, rotate
 from o2dask.reco.tpc.kernels_jit import body, inlined
 from o2dask.reco.tpc.kernels_update import cluster_errors, update
 
@@ -70,6 +70,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
     c = load_cov(cov)
     n, misses, row, n_rows = 0, 0, row_first, 0
     last_row, last_sector = -1, sector
+    waiting = _ZERO
     while 0 <= row < N_ROWS:
         n_rows += 1
         if n_rows == 13 and n < min_start:
@@ -82,7 +83,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
             if not ok:
                 break
         x_row = detector.row_x[row]
-        ok, y, z, snp, tgl, q2pt, c = propagate(x, y, z, snp, tgl, q2pt, c, x_row, detector)
+        ok, y, z, snp, tgl, q2pt, c, waiting = advance(x, y, z, snp, tgl, q2pt, c, x_row, detector, -1, waiting)
         if not ok:
             break
         x = x_row
@@ -95,7 +96,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
             ok, x, y, snp, c = rotate(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
             if not ok:
                 break
-            ok, y, z, snp, tgl, q2pt, c = propagate(x, y, z, snp, tgl, q2pt, c, x_row, detector)
+            ok, y, z, snp, tgl, q2pt, c, waiting = advance(x, y, z, snp, tgl, q2pt, c, x_row, detector, -1, waiting)
             if not ok:
                 break
             x = x_row

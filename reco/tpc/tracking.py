@@ -156,8 +156,8 @@ def track_clusters(
     y, z : (n,) float32
         In the sector's frame [cm]; z signed, with an offset of its own per collision if not params.is_absolute.
     params : TpcTrackingParams, optional
-    field : float or (5,) array
-        Bz [kG], or coefficients of `kernels_helix.field_at` such as `grid.O2_FIELD_5KG`.
+    field : float or array
+        Bz [kG], or what `field.field_coefficients` takes, such as `field.O2_FIELD_5KG`.
     widths : (n, 2) float32, optional
         Squared widths of the clusters along y and z [cm2]: the fit gives merged clusters larger errors.
     """

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from o2dask.reco.geometry.tpc import BZ_KG
-from o2dask.reco.tpc.grid import O2_FIELD_5KG, make_detector, make_gas, sort_clusters
+from o2dask.reco.tpc.field import O2_FIELD_5KG
+from o2dask.reco.tpc.grid import make_detector, make_gas, sort_clusters
 from o2dask.reco.tpc.kernels_dedx import crossed_rows, select_lowest, truncated_mean
 from o2dask.reco.tpc.kernels_following import trim
 from o2dask.reco.tpc.kernels_grid import nearest
@@ -91,15 +92,22 @@ def test_a_long_way_ends_on_the_circle_and_the_arc() -> None:
     assert (tgl_there, q2pt) == (F4(tgl), F4(1 / pt))
 
 
-def test_a_field_with_ends_moves_a_track_as_its_equation_of_motion_does() -> None:
+def rotated(x: float, y: float, angle: float) -> tuple[float, float]:
+    return x * math.cos(angle) - y * math.sin(angle), x * math.sin(angle) + y * math.cos(angle)
+
+
+@pytest.mark.parametrize("sector", [0, 4, 31])
+def test_a_field_with_ends_moves_a_track_as_its_equation_of_motion_does(sector: int) -> None:
     """Runge-Kutta of dp/ds = q v x B in double precision is the slow and obvious version."""
     pt, tgl, x0, x1 = 0.3, 0.9, 90.0, 160.0
-    f = O2_FIELD_5KG
+    f, angle = O2_FIELD_5KG, math.radians(10 + 20 * (sector % 18))
 
     def slope(v: np.ndarray) -> np.ndarray:
         position, p = v[:3], v[3:]
         x, y, z = position
-        b = np.array([f[4] * x * z, f[4] * y * z, f[0] + f[1] * (x * x + y * y) + f[2] * z * z + f[3] * z])
+        gx, gy = rotated(x, y, angle)
+        b = f @ np.array([1, gx, gy, z, gx * gx, gx * gy, gx * z, gy * gy, gy * z, z * z])
+        b[:2] = rotated(b[0], b[1], -angle)
         return np.concatenate([p, 0.000299792458 * np.cross(p, b)]) / p[0]
 
     v, n = np.array([x0, 3.0, 80.0, pt * math.cos(0.2), pt * math.sin(0.2), pt * tgl]), 700
@@ -113,7 +121,7 @@ def test_a_field_with_ends_moves_a_track_as_its_equation_of_motion_does() -> Non
     detector = make_detector(TpcTrackingParams(is_absolute=True, gas=gas), O2_FIELD_5KG)
     state = (F4(3), F4(80), F4(math.sin(0.2)), F4(tgl), F4(1 / pt), covariance(3))
     for x in np.arange(x0, x1, 1.0):
-        ok, *state = propagate(F4(x), *state, F4(x + 1), detector)
+        ok, *state = propagate(F4(x), *state, F4(x + 1), detector, sector)
         assert ok
     y, z, snp, tgl_there, q2pt, _ = state
     pt_there = math.hypot(v[3], v[4])
