@@ -4,34 +4,28 @@ Knows Dask and settings; no timeframe, no sink.
 """
 
 import logging
-import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster
+from distributed import Client
 from distributed.system import MEMORY_LIMIT
 
 from o2dask.errors import ConfigError
+from o2dask.runners.local import STUCK_AFTER_S, close_cluster, start_cpu, start_gpu, worker_config
+from o2dask.runners.memory import held_by_children
 from o2dask.runners.settings import BatchSettings, payload_budget
 
-__all__ = ["Backend", "close_cluster", "common_options", "open_backend", "worker_config"]
+__all__ = ["Backend", "open_backend"]
 
 log = logging.getLogger(__name__)
 
-ALLOWED_FAILURES = 1
-"""Deaths of workers that a task may cause and be tried again. 0, and one unlucky worker costs a timeframe; the default
-of Dask, 3, lets a timeframe that crashes take four workers with it."""
 GIVEN_UP_AFTER_S = 3.0
 """A nanny whose worker process is gone for longer has given up and is replaced [s]; it starts another within 1 s."""
-STUCK_AFTER_S = 90.0
-"""A worker that did not come back for longer, though its process lives, is replaced [s]; a start takes 1 to 4 s, and
-20 s were seen on a machine with four times more to do than cores."""
 CHECK_EVERY_S = 1.0
 
 
@@ -49,6 +43,8 @@ class Backend:
         Tasks that can run at once.
     budget : int
         What timeframes in flight may take together [bytes].
+    memory : int
+        What the workers may take together [bytes]; more than `budget` by what they need for themselves.
     worker_limit : int
         What one worker may take before its nanny kills it [bytes]; 0: no limit.
     without : frozenset of str
@@ -63,11 +59,13 @@ class Backend:
     name: str
     n_workers: int
     budget: int
+    memory: int
     worker_limit: int = 0
     without: frozenset[str] = frozenset()
     cluster: Any = None
     patience_s: float = 120.0
     notices: list[str] = field(default_factory=list)
+    _where: str = "(closed)"
     _checked: float = 0.0
     _alone_since: float = 0.0
     _addresses: dict[Any, str] = field(default_factory=dict)
@@ -81,13 +79,37 @@ class Backend:
     @property
     def address(self) -> str:
         """Address of the scheduler."""
-        return str(self.client.scheduler.address) if self.client.scheduler else "(closed)"
+        if self.client.scheduler:
+            self._where = str(self.client.scheduler.address)
+        return self._where
+
+    @property
+    def loss(self) -> str:
+        """What to say when the scheduler is gone: with it went all that was in flight, even if it comes back."""
+        return (
+            f"lost the scheduler at {self.address}; what is committed is safe: start it again and go on with --resume"
+        )
+
+    def measure(self) -> int:
+        """Return what the workers and their children hold now [bytes], -1 if nobody can tell; may take a while."""
+        if self.cluster is not None:
+            return held_by_children()
+        if not self.is_connected:
+            return -1
+        try:
+            scheduler: Any = self.client.scheduler
+            workers = self.client.sync(scheduler.identity, n_workers=-1, callback_timeout=2)["workers"]
+        except (OSError, ValueError, AttributeError):
+            return -1
+        return sum(int(worker["metrics"].get("memory", 0)) for worker in workers.values())
 
     def supervise(self, *, now_please: bool = False) -> str:
         """Replace what died for good; return why the run cannot go on, or "". Cheap: looks once a second only.
 
         A nanny restarts its worker by itself, but gives up when the worker dies while it starts (3 of 6 crash runs).
         """
+        if not self.is_connected:
+            return self.loss
         now = time.monotonic()
         if now - self._checked < CHECK_EVERY_S and not now_please:
             return ""
@@ -104,8 +126,9 @@ class Backend:
         if self.cluster is not None:
             return len(self.cluster.scheduler_info["workers"])
         try:
-            return len(self.client.nthreads())
-        except (OSError, ValueError):  # the scheduler is going; the futures tell
+            scheduler: Any = self.client.scheduler
+            return len(self.client.sync(scheduler.ncores, callback_timeout=2))
+        except (OSError, ValueError, AttributeError):  # the scheduler is going; the connection will tell
             return 1
 
     def _replace_lost(self, now: float) -> None:
@@ -163,12 +186,11 @@ def _start(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) ->
     notices: list[str] = []
     cluster, name = None, ""
     if settings.gpu or (settings.gpu is None and "GPU" in wanted):
-        cluster, note = _start_gpu(settings, memory)
+        cluster, note = start_gpu(settings, memory)
         notices.append(note)
         name = "LocalCUDACluster"
     if cluster is None:
-        other = dict.fromkeys(wanted - {"GPU"}, 1e9)
-        cluster, name = _start_cpu(settings, n, memory // n, other), "LocalCluster"
+        cluster, name = start_cpu(settings, n, memory // n), "LocalCluster"
     stack.callback(close_cluster, cluster)
     n = len(cluster.worker_spec)
     client = stack.enter_context(closing(Client(cluster, set_as_default=False)))
@@ -178,79 +200,13 @@ def _start(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) ->
         name=name,
         n_workers=n,
         budget=payload_budget(memory, n),
+        memory=memory,
         worker_limit=memory // n,
         without=wanted & {"GPU"} if name == "LocalCluster" else frozenset(),
         cluster=cluster,
         patience_s=settings.patience_s,
         notices=notices,
     )
-
-
-def _start_cpu(settings: BatchSettings, n: int, limit: int, resources: dict[str, float]) -> LocalCluster:
-    # On this machine a resource that is no device is a label: it must not keep tasks waiting.
-    more = {"resources": resources} if resources else {}
-    return LocalCluster(n_workers=n, threads_per_worker=1, memory_limit=limit, **common_options(settings), **more)
-
-
-def _start_gpu(settings: BatchSettings, memory: int) -> tuple[Any, str]:
-    """Return a cluster of one worker per GPU, or None, and what to tell the user."""
-    try:
-        from dask_cuda import LocalCUDACluster
-    except ImportError:
-        return None, "GPUs are not used: dask-cuda is not installed (pip install 'o2dask[gpu]'); running on CPUs"
-    try:
-        cluster = LocalCUDACluster(threads_per_worker=1, resources={"GPU": 1}, **common_options(settings))
-    except Exception as error:  # noqa: BLE001 - NVML, driver and CUDA have each their own, none importable without a GPU
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return None, f"GPUs are not used: {type(error).__name__}: {reason}; running on CPUs"
-    return cluster, f"running on {len(cluster.worker_spec)} GPUs"
-
-
-def close_cluster(cluster: Any) -> None:
-    """Close a cluster of ours; workers that do not go within Dask's 5 s (a busy machine, a kernel) are killed.
-
-    Dask would raise TimeoutError here, after all results are safe.
-    """
-    pids = [nanny.pid for nanny in cluster.workers.values() if getattr(nanny, "pid", None)]
-    try:
-        cluster.close()
-    except (TimeoutError, OSError) as error:
-        log.warning("workers did not close in time and are killed: %s", error or type(error).__name__)
-        for pid in pids:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        with suppress(TimeoutError, OSError, AssertionError):
-            cluster.close()
-
-
-def common_options(settings: BatchSettings) -> dict[str, Any]:
-    """Return what clusters on this machine are started with: reachable from this machine only, and quiet."""
-    return {
-        "processes": True,
-        # None would open Dask's own page to all the world on port 8787; 0 is any port.
-        "dashboard_address": f"127.0.0.1:{settings.dashboard or 0}",
-        "worker_dashboard_address": "127.0.0.1:0",
-        "scheduler_kwargs": {"dashboard": settings.dashboard is not None},
-        "silence_logs": logging.CRITICAL,  # what fails is in the report, with more than Dask knows
-        "host": "127.0.0.1",
-    } | ({"local_directory": settings.scratch} if settings.scratch else {})
-
-
-def worker_config(n: int) -> dict[str, Any]:
-    """Return the Dask configuration for `n` workers; to be set before they start and as long as they may restart."""
-    threads = max(1, CPU_COUNT // n)
-    # A nanny writes what is set before the spawn into this process as well, for good: only malloc needs it so early,
-    # and numba, running here too, refuses to see its own number of threads change.
-    early, late = {"MALLOC_ARENA_MAX": 2}, {"NUMBA_NUM_THREADS": threads}
-    return {
-        "distributed.nanny.pre-spawn-environ": dask.config.get("distributed.nanny.pre-spawn-environ", {}) | early,
-        "distributed.nanny.environ": dask.config.get("distributed.nanny.environ", {}) | late,
-        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
-        # Each stream of messages keeps its last 1000 by default: 10 KiB per timeframe until there are so many.
-        "distributed.admin.low-level-log-length": 100,
-        "distributed.deploy.lost-worker-timeout": f"{STUCK_AFTER_S:.0f}s",
-        "optimization.fuse.delayed": False,
-    }
 
 
 def _connect(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) -> Backend:
@@ -285,6 +241,7 @@ def _connect(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) 
         name=where,
         n_workers=slots,
         budget=payload_budget(memory, len(workers)),
+        memory=memory,
         worker_limit=min(limits, default=0),
         without=(wanted - offered) & {"GPU"},
         patience_s=settings.patience_s,

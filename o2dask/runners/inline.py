@@ -3,6 +3,8 @@
 For debugging (a debugger stops in a processor) and for tests: the bytes of every other runner must equal these.
 """
 
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +13,10 @@ from o2dask.context import WorkerState
 from o2dask.errors import CommitError
 from o2dask.monitoring.events import Progress
 from o2dask.runners import quarantine
+from o2dask.runners.child import own_memory
 from o2dask.runners.isolation import Isolation, isolation_of, needs_isolation
 from o2dask.runners.ledger import Ledger, StopToken, advice
+from o2dask.runners.memory import held_by_children
 from o2dask.runners.report import RunReport
 from o2dask.runners.step import Account, commit, run_step
 from o2dask.sink import Receipt, Sink
@@ -102,7 +106,8 @@ def _run_one(
         else:
             ledger.quarantined(ref, quarantine.describe(error))
     else:
-        ledger.committed(receipt, account.counters, account.seconds)
+        ledger.committed(receipt, account.counters, account.seconds, account.spans)
+        ledger.timeline.sample(time.time(), 1, account.footprint, own_memory(os.getpid()) + held_by_children())
         ledger.heard(account.metrics, account.requests)
     finally:
         total.busy_s += account.busy_s

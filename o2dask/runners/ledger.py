@@ -27,6 +27,7 @@ from o2dask.runners import quarantine
 from o2dask.runners.journal import Journal
 from o2dask.runners.quarantine import Failure
 from o2dask.runners.report import Losses, Quarantined, RunReport
+from o2dask.runners.timeline import Timeline
 from o2dask.services import QuitBook
 from o2dask.sink import Receipt, Sink
 from o2dask.timeframe import TimeframeId, TimeframeRef
@@ -65,6 +66,8 @@ class Ledger:
     ----------
     is_over : bool
         A processor has ended the run, so that what is not yet begun is not to be done.
+    timeline : Timeline
+        Takes samples of the run for the report.
     todo : tuple of TimeframeRef
         Neither committed nor found so by the sink; includes what an earlier run quarantined.
     """
@@ -92,6 +95,7 @@ class Ledger:
         self._seconds: dict[str, float] = {}
         self._losses: dict[str, Losses] = {}
         self._start = self._last = time.monotonic()
+        self.timeline = Timeline()
         _check_unique(self.refs)
         self._journal = Journal(Path(journal), configuration(topology, sink), resume=resume) if journal else None
         try:
@@ -135,6 +139,7 @@ class Ledger:
     def begin(self, n_workers: int = 1, backend: str = "inline") -> None:
         """Start the clock and say so."""
         self._start = self._last = time.monotonic()
+        self.timeline = Timeline()
         self._n_workers, self._backend = n_workers, backend
         self.tell(
             RunStarted(
@@ -149,7 +154,13 @@ class Ledger:
         """Say that a timeframe is on its way."""
         self.tell(TimeframeStarted(timeframe=ref.id, in_flight=in_flight))
 
-    def committed(self, receipt: Receipt, counters: Mapping[str, int], seconds: Mapping[str, float]) -> None:
+    def committed(
+        self,
+        receipt: Receipt,
+        counters: Mapping[str, int],
+        seconds: Mapping[str, float],
+        spans: Iterable[tuple[float, float]] = (),
+    ) -> None:
         """Enter a committed timeframe; CommitError if the journal cannot be written."""
         if self._journal is not None:
             was = self._journal.entries.get(receipt.timeframe)
@@ -158,6 +169,8 @@ class Ledger:
                 quarantine.forget_quarantined(self._journal.folder, receipt.timeframe)
         self._receipts[receipt.timeframe] = receipt
         self._counters.update(counters)
+        for start, end in spans:
+            self.timeline.busy(start, end)
         for name, value in seconds.items():
             self._seconds[name] = self._seconds.get(name, 0.0) + value
         self._last = time.monotonic()
@@ -216,6 +229,7 @@ class Ledger:
             seconds=dict(sorted(self._seconds.items())),
             losses=dict(sorted(self._losses.items())),
             wall_s=wall,
+            history=self.timeline.history(self._n_workers, wall),
             n_workers=self._n_workers,
             backend=self._backend,
             interrupted=self.interrupted,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from o2dask.monitoring.events import OutputLost, ProcessorRestarted
+from o2dask.runners.timeline import History
 from o2dask.sink import Receipt
 from o2dask.timeframe import TimeframeRef
 
@@ -84,6 +85,10 @@ class RunReport:
         Time from the first timeframe to the last commit [s].
     peak_in_flight, peak_bytes : int
         Most timeframes at once, and the most memory they were thought to take [bytes].
+    budget_bytes, memory_bytes : int
+        Most memory that timeframes in flight may be thought to take, and that the workers may hold [bytes]; 0: any.
+    history : History
+        Timeframes in flight, memory and busy workers over time.
     worker_s : float
         Time that workers spent on tasks, processors and all around them [s].
     n_workers, backend : int, str
@@ -106,6 +111,9 @@ class RunReport:
     wall_s: float = 0.0
     peak_in_flight: int = 0
     peak_bytes: int = 0
+    budget_bytes: int = 0
+    memory_bytes: int = 0
+    history: History = field(default_factory=History)
     worker_s: float = 0.0
     n_workers: int = 1
     backend: str = "inline"

@@ -1,7 +1,8 @@
 """How a batch run is to be run: what a user may choose, checked once. Knows no Dask."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from o2dask.errors import ConfigError
@@ -47,6 +48,9 @@ class BatchSettings:
         Default: none.
     isolate : bool
         Whether expendable processors run in processes of their own. Without it a crash in one costs its timeframe.
+    resources : mapping of str to float
+        How many tasks that ask for a resource may run at once on this machine, ``{"TAPE": 1}``; each asks for 1 or
+        less. Not for an external scheduler, whose workers say what they have.
     gpu : bool, optional
         Workers on GPUs, one each. Default: if a processor asks for the resource ``GPU`` and there is one.
     dashboard : int, optional
@@ -68,6 +72,7 @@ class BatchSettings:
     resume: bool = False
     deadline_s: float | None = None
     isolate: bool = True
+    resources: Mapping[str, float] = field(default_factory=dict, hash=False)
     gpu: bool | None = None
     dashboard: int | None = None
     scratch: str = ""
@@ -84,6 +89,11 @@ class BatchSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name}: want more than 0, got {value!r}")
+        for name, amount in self.resources.items():
+            if not amount > 0:
+                raise ConfigError(f"resources: want more than 0 of {name}, got {amount!r}")
+        if self.scheduler and self.resources:
+            raise ConfigError("resources: the workers of a running scheduler say what they have; leave out --resource")
         if self.memory is not None:
             object.__setattr__(self, "memory", parse_size(self.memory))
         if self.scheduler and self.workers is not None:

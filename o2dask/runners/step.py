@@ -38,6 +38,8 @@ class Account:
         Time inside each processor [s].
     busy_s : float
         Time of whole tasks, on the clock of the worker [s].
+    spans : list of (float, float)
+        When each task began and ended [s since 1970].
     payload_bytes : int
         Size of everything that left a task [bytes].
     peak_bytes : int
@@ -52,6 +54,7 @@ class Account:
     busy_s: float = 0.0
     payload_bytes: int = 0
     peak_bytes: int = 0
+    spans: list[tuple[float, float]] = field(default_factory=list)
     metrics: list[Event] = field(default_factory=list)
     requests: set[str] = field(default_factory=set)
 
@@ -64,6 +67,7 @@ class Account:
         self.busy_s += other.busy_s
         self.payload_bytes += other.payload_bytes
         self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
+        self.spans += other.spans
         self.metrics += other.metrics
         self.requests |= other.requests
 
@@ -97,10 +101,12 @@ def run_step(
         quarantine.tell(error, ref, task.name)
         raise
     outputs = {r: packed(columns) for r, columns in result.outputs.items()}
+    busy_s, now = time.perf_counter() - start, time.time()
     account = Account(
         counters=dict(result.counters),
         seconds=dict(result.seconds),
-        busy_s=time.perf_counter() - start,
+        busy_s=busy_s,
+        spans=[(now - busy_s, now)],
         payload_bytes=sum(columns.nbytes for columns in outputs.values()),
         peak_bytes=(max(0, _peak() - before) if before else 0) + (isolation.take_peak() if isolation else 0),
         metrics=result.metrics,
@@ -122,7 +128,9 @@ def commit(sink: Sink, ref: TimeframeRef, outputs: Mapping[DataRef, Columns], ac
     except Exception as error:
         quarantine.tell(error, ref, "commit")
         raise
-    account.busy_s += time.perf_counter() - start
+    busy_s, now = time.perf_counter() - start, time.time()
+    account.busy_s += busy_s
+    account.spans.append((now - busy_s, now))
     return receipt
 
 

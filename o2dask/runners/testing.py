@@ -34,7 +34,7 @@ def workers(n_workers: int = 2, memory_limit: str = "4GiB") -> Iterator[Any]:
     import dask
     from distributed import LocalCluster
 
-    from o2dask.runners.cluster import close_cluster, common_options, worker_config
+    from o2dask.runners.local import close_cluster, common_options, worker_config
 
     settings = BatchSettings(workers=n_workers)
     with dask.config.set(worker_config(n_workers)):

@@ -146,7 +146,7 @@ _DEEDS = {
 }
 
 
-def flow(folder: str = "", init: str = "", deadline_s: float = 20.0, memory_mib: float = 300.0) -> Topology:
+def flow(folder: str = "", init: str = "", deadline_s: float = 20.0, memory_mib: float = 200.0) -> Topology:
     """Return the topology: reader, expendable check, and a summary that can do without."""
     options = (ConfigParamSpec(name="folder", default=folder), ConfigParamSpec(name="init", default=init))
     processors = (

@@ -40,7 +40,7 @@ def inline_bytes(path: Path, refs) -> dict[str, bytes]:
 
 
 def test_a_timeframe_that_crashes_its_worker_is_set_aside_and_the_others_finish_on_new_workers(tmp_path) -> None:
-    refs = timeframes(9, "sleep=0.05", special={2: "segfault"})
+    refs = timeframes(6, "sleep=0.05", special={2: "segfault"})
     settings = BatchSettings(workers=2, memory="4GiB", journal=tmp_path / "log")
     seen = []
     report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=seen.append)
@@ -52,7 +52,7 @@ def test_a_timeframe_that_crashes_its_worker_is_set_aside_and_the_others_finish_
     assert "run 526641 TF 2" in text and "task: reader" in text
     assert not report.abandoned and not report.failure
     # A worker that dies between its commit and its receipt has the commit repeated: to the same bytes.
-    assert set(sink_at(tmp_path).commits) == {0, 1, 3, 4, 5, 6, 7, 8}
+    assert set(sink_at(tmp_path).commits) == {0, 1, 3, 4, 5}
     assert contents(tmp_path / "out") == inline_bytes(tmp_path, [*refs[:2], *refs[3:]])
 
 
@@ -83,7 +83,7 @@ def test_a_nanny_that_gave_up_is_replaced(tmp_path, monkeypatch) -> None:
         while time.monotonic() < end and not any("starting another" in n for n in backend.notices):
             assert backend.supervise() == ""
             time.sleep(0.1)
-        while time.monotonic() < end and len(backend.client.nthreads()) < 2:
+        while time.monotonic() < end and min(len(backend.client.nthreads()), len(backend.cluster.workers)) < 2:
             assert backend.supervise() == ""
             time.sleep(0.1)
         assert len(backend.client.nthreads()) == len(backend.cluster.workers) == 2
@@ -133,17 +133,17 @@ def address_of(file: Path) -> str:
 
 
 def test_after_the_scheduler_is_killed_the_run_stops_at_once_and_is_resumed(tmp_path) -> None:
-    refs = timeframes(8, "sleep=0.1")
+    refs, killed = timeframes(8, "sleep=0.1"), []
     with scheduler_process(tmp_path) as (file, process):
 
         def kill(event) -> None:
             if isinstance(event, TimeframeCommitted) and event.timeframe.tf_counter == 2:
                 process.kill()
+                killed.append(time.monotonic())
 
         settings = BatchSettings(scheduler=address_of(file), connect_timeout_s=20, journal=tmp_path / "log")
-        start = time.monotonic()
         report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=kill)
-        assert time.monotonic() - start < 100
+        assert killed and time.monotonic() - killed[0] < 5, "it does not wait for the connection time-out"
     assert "lost the scheduler at tcp://127.0.0.1" in report.failure and "--resume" in report.failure
     assert not report.ok and not report.quarantined
     assert 3 <= len(report.committed) < 8
@@ -161,35 +161,37 @@ def test_a_scheduler_without_workers_is_a_config_error(tmp_path) -> None:
             run_batch(flow(), timeframes(1), sink_at(tmp_path), settings=settings)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_after_the_driver_is_killed_at_any_time_a_resumed_run_ends_with_the_same_bytes(tmp_path, seed) -> None:
-    n, rng = 10, random.Random(seed)
-    command = [sys.executable, str(HERE / "runner_driver.py"), str(tmp_path), str(n), "0.15"]
+def kill_driver(path: Path, command: list[str], n_committed: int, wait_s: float) -> set[str]:
+    """Start a run, kill it when so many timeframes are committed, and return these once its workers are gone."""
     process = subprocess.Popen(command, env=ENV)
-    out = tmp_path / "out"
-    end = time.monotonic() + 60
-    while len(list(out.glob("run*"))) < seed and time.monotonic() < end:
+    out, end = path / "out", time.monotonic() + 60
+    while len(list(out.glob("run*"))) < n_committed and time.monotonic() < end:
         time.sleep(0.01)
-    time.sleep(rng.uniform(0, 0.3))
+    time.sleep(wait_s)
     assert process.poll() is None, "killed before its end"
     process.kill()
     process.wait()
-    workers = {int(line.split()[1]) for line in (tmp_path / "runs.txt").read_text().splitlines()}
+    workers = {int(line.split()[1]) for line in (path / "runs.txt").read_text().splitlines()}
     psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=20)
     assert not any(psutil.pid_exists(pid) for pid in workers), "workers go with their driver"
-    before = contents(out)
-    committed = {name for name in before if not name.startswith(".aside")}
-    assert 0 < len(committed) < 2 * n
-    end_of_first = (tmp_path / "runs.txt").read_text().count("\n")
+    return {name.partition("/")[0] for name in contents(out) if not name.startswith(".aside")}
+
+
+def test_after_the_driver_is_killed_again_and_again_a_resumed_run_ends_with_the_same_bytes(tmp_path) -> None:
+    n, rng = 10, random.Random(1)
+    command = [sys.executable, str(HERE / "runner_driver.py"), str(tmp_path), str(n), "0.15"]
+    first = kill_driver(tmp_path, command, 1, rng.uniform(0, 0.2))
+    committed = kill_driver(tmp_path, command, len(first) + 1, rng.uniform(0, 0.2))
+    assert 0 < len(first) < len(committed) < n and first < committed
+    begun = (tmp_path / "runs.txt").read_text().count("\n")
 
     done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    n_already = len({name.partition("/")[0] for name in committed})
-    assert f"{n_already} already done" in done.stdout
-    again = [int(line.split()[0]) for line in (tmp_path / "runs.txt").read_text().splitlines()[end_of_first:]]
-    assert len(again) == n - n_already, "nothing committed is even begun again"
-    assert contents(out) == inline_bytes(tmp_path, timeframes(n))
+    assert f"{len(committed)} already done" in done.stdout
+    again = [int(line.split()[0]) for line in (tmp_path / "runs.txt").read_text().splitlines()[begun:]]
+    assert len(again) == n - len(committed), "nothing committed is even begun again"
+    assert contents(tmp_path / "out") == inline_bytes(tmp_path, timeframes(n))
     with Journal(tmp_path / "log", _configuration(tmp_path), resume=True) as journal:
         assert len(journal.entries) == n and all(entry.is_committed for entry in journal.entries.values())
 
