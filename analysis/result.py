@@ -135,7 +135,7 @@ class Result:
 
     def summary(self) -> str:
         """Return what was done, how fast, and what was left out."""
-        rate = f", {self.n_rows / self.cpu_s / 1e6:.1f} M rows/s per core" if self.cpu_s > 0.5 else ""
+        rate = f", {_rate(self.n_rows / self.cpu_s)} rows/s per core" if self.cpu_s > 0.5 else ""
         lines = [f"{self.n_dataframes} dataframes, {self.n_rows:,} rows in {self.wall_s:.1f} s{rate}"]
         if self.saved:
             lines.append(f"tables saved to {self.saved}")
@@ -164,6 +164,10 @@ def _name_of(key: Any) -> str:
 
         return _kebab(key.__name__)
     return str(getattr(key, "name", key))
+
+
+def _rate(rows_per_s: float) -> str:
+    return f"{rows_per_s / 1e6:.1f} M" if rows_per_s >= 1e6 else f"{rows_per_s / 1e3:.0f} k"
 
 
 def _line(value: Any) -> str:

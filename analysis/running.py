@@ -8,12 +8,12 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from o2dask.analysis.execute import Failure, Job, Partial, Unit, merge_partials, pack, run_unit, unpack
 from o2dask.analysis.outputs import outputs_of
+from o2dask.analysis.progress import Progress, shown
 from o2dask.analysis.result import Result
 from o2dask.analysis.saving import Saving
 from o2dask.analysis.task import AnalysisTask
@@ -22,8 +22,6 @@ from o2dask.analysis.workers import Workers, is_death, open_workers
 from o2dask.errors import ConfigError, DataError, O2DaskError, ProcessorError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from o2dask.analysis.aod import Aod
 
 __all__ = ["Progress", "Stop", "run_tasks"]
@@ -36,9 +34,6 @@ PER_UNIT = 16
 """Most dataframes of a unit: more keep little to distribute, fewer travel alone."""
 HOPELESS = 20
 """Dataframes that may fail before the first succeeds; then the error is the task's, and the run stops."""
-
-Progress = Callable[[int, int, int], None]
-"""Called as ``progress(n_done, n_total, n_failed)``, in units of dataframes, or of files where they are not open."""
 
 
 class Stop(Protocol):
@@ -109,7 +104,7 @@ def run_tasks(
     saving = Saving.of(save, ordered, keep)
     job = Job(tasks=ordered, save=saving.folder, keep=saving.trees, conditions=_store(conditions), retries=retries)
     since = time.monotonic()
-    with saving, _told(progress) as tell, open_workers(scheduler, workers) as where:
+    with saving, shown(progress) as tell, open_workers(scheduler, workers) as where:
         driver = _Driver(pack(job), units, tell, on_error, stop)
         whole = driver.run_inline() if where is None else driver.run_on(where)
         saving.finish(whole.n_written)
@@ -340,33 +335,3 @@ def _told_by(note: Any) -> "tuple[int, list[Failure]] | Exception":
 def _note_of(partial: Partial) -> tuple[int, list[Failure]]:
     """Return what the driver wants to know of a partial at once."""
     return partial.n_dataframes, partial.failed
-
-
-@contextmanager
-def _told(progress: "bool | Progress") -> Iterator[Progress | None]:
-    if not isinstance(progress, bool):
-        yield progress
-        return
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not progress or not (console.is_terminal or console.is_jupyter):
-        yield None
-        return
-    with ExitStack() as stack:
-        yield _bar(stack, console)
-
-
-def _bar(stack: ExitStack, console: "Console") -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("analysis"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
-    failed = TextColumn("{task.fields[failed]}", style="red")
-    bar = stack.enter_context(Bar(*columns, TimeRemainingColumn(), failed, console=console))
-    line = bar.add_task("analysis", total=None, failed="")
-
-    def tell(n_done: int, n_total: int, n_failed: int) -> None:
-        bar.update(line, completed=n_done, total=n_total, failed=f"{n_failed} failed" if n_failed else "")
-
-    return tell

@@ -5,7 +5,7 @@ fill boost-histogram, through hist) are the shortest numpy has for the same colu
 process (threads of Arrow included), median of several runs, files in the cache of the system. Tables are written with
 `o2dask.aod`, floats cut to the producer's precision, values made up from a fixed seed. coffea and compiled RDataFrame
 are measured where they import (`pip install coffea root`); see `analysis_peers.py`. Start-up: a fresh interpreter
-imports, opens, runs the task over one dataframe and draws; the second of two runs counts.
+imports, opens, runs a task over one dataframe and draws; the best of three runs counts.
 
     python benchmarks/analysis.py [--small] [--large] [--tracks 5_000_000] [--json FILE]
 """
@@ -172,13 +172,13 @@ print(time.perf_counter() - since)
 
 
 def start_up(source: Path, folder: Path) -> float:
-    """Return how long it takes from `import o2dask` to the first plot [s], wall time, second run."""
+    """Return how long it takes from `import o2dask` to the first plot [s], wall time, the best of three runs."""
     code = START.format(source=str(source), picture=str(folder / "first.png"))
     told = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
+        for _ in range(3)
     ]
-    return float(told[-1])
+    return min(map(float, told))
 
 
 def cpu_seconds(acts: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:

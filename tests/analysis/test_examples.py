@@ -1,5 +1,6 @@
 """The examples run, top to bottom, on a small AOD that is made up but hangs together: tracks are smeared particles."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -71,15 +72,30 @@ def notebooks():
     return sorted(EXAMPLES.glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
-def test_notebook_runs_from_top_to_bottom(path, small_aod, monkeypatch):
-    monkeypatch.setenv("O2DASK_AOD", str(small_aod))
+def outputs_of(path, aod, monkeypatch):
+    """Run a notebook on an AOD; return what it printed, and what it showed as HTML."""
+    monkeypatch.setenv("O2DASK_AOD", str(aod))
     monkeypatch.setenv("MPLBACKEND", "agg")
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
-    texts = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
-    assert "expected" in texts
-    assert "Warning" not in texts
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
+    return "".join(output.get("text", "") for output in outputs), shown
+
+
+def test_notebook_of_spectra_runs_from_top_to_bottom(small_aod, monkeypatch):
+    told, shown = outputs_of(EXAMPLES / "spectra.ipynb", small_aod, monkeypatch)
+    assert "expected" in told
+    assert "Warning" not in told + shown
+
+
+def test_notebook_of_v0s_finds_k0s_at_their_mass(physics_aod, monkeypatch):
+    told, shown = outputs_of(EXAMPLES / "v0.ipynb", physics_aod, monkeypatch)
+    n, error = map(int, re.search(r"K0S: (\d+) \+- (\d+) above", told).groups())
+    assert n > 4 * error
+    assert abs(float(re.search(r"mean mass (\S+) GeV", told)[1]) - 0.4976) < 0.002
+    assert "Warning" not in told + shown
+    assert shown.count("<progress value='2' max='2'></progress> 2/2") == 2  # the bar of each run
 
 
 @pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)

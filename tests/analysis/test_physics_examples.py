@@ -7,22 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from physics_samples import aod_tables, sample
-
-from o2dask.aod.store import Store, commit_dataframe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ON_AOD = ("dca_distribution", "pid_nsigma", "spectra_by_centrality", "two_particle_correlation", "v0_mass")
-
-
-@pytest.fixture(scope="module")
-def physics_aod(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("physics_aod")
-    for i in range(2):
-        rng = np.random.default_rng(i)
-        made = sample(rng, n_collisions=60, n_primaries=rng.integers(10, 150, 60), n_k0s=6, n_lambda=6)
-        commit_dataframe(Store(folder), (500000 << 32) + 32 * i, aod_tables(rng, made), {})
-    return folder
 
 
 def output_of(name, monkeypatch, capsys, *arguments):
