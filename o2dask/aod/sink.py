@@ -73,7 +73,7 @@ class AodSink:
         return f"AodSink({self.out!r})"
 
     def prepare(self) -> None:
-        """Make the folder and note the configuration in it.
+        """Make the folder and note the configuration in it; remove what killed workers left aside.
 
         Raises
         ------
@@ -86,6 +86,7 @@ class AodSink:
         names = store.names()
         if CONFIG in names:
             self._check_same(_config(store))
+            self._clear()
             return
         if any(DF_NAME.match(name) for name in names):
             raise ConfigError(f"{self.out}: holds dataframes but no {CONFIG}, so they are not ours: give another --out")
@@ -119,7 +120,11 @@ class AodSink:
         return self._store().has(ref.id.df_number)
 
     def finalize(self, refs: Sequence[TimeframeRef]) -> None:
-        """Remove what killed workers left aside: copies of committed dataframes, and leftovers of an hour ago."""
+        """Remove what killed workers left aside."""
+        self._clear()
+
+    def _clear(self) -> None:
+        """Remove copies of committed dataframes, and leftovers of an hour ago: others may be under way elsewhere."""
         store = self._store()
         if not store.is_local:
             return

@@ -34,7 +34,7 @@ class CtfSink:
     patterns: tuple[str, ...] = ("TPC/COMP*", "TPC/CLUSTERLABEL*", "MC/*")
 
     def prepare(self) -> None:
-        """Make the folder of parts; ConfigError if the path cannot be written."""
+        """Make the folder of parts, clear what is half written; ConfigError if the path cannot be written."""
         path = Path(self.path)
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder; name a file, e.g. {path / 'tf.ctf'}")
@@ -42,6 +42,8 @@ class CtfSink:
             raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
         try:
             self._parts.mkdir(exist_ok=True)
+            for aside in self._parts.glob("TF_*.ctf.*"):  # of workers that were killed
+                aside.unlink(missing_ok=True)
         except OSError as error:
             raise ConfigError(f"{self._parts}: cannot be made: {error.strerror}; choose another place") from error
 
