@@ -7,6 +7,7 @@ import numpy as np
 from o2dask.errors import ConfigError, ShapeError
 from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows
 from o2dask.reco.geometry.tpc import gas as gas_constants
+from o2dask.reco.tpc.backend import HOST, Backend
 from o2dask.reco.tpc.field import field_coefficients
 from o2dask.reco.tpc.kernels_grid import count_rows, drift_range, fill_rows, sort_cells
 from o2dask.reco.tpc.kernels_types import (
@@ -32,7 +33,10 @@ _ASPECT = 3.0
 
 
 class SortedClusters(NamedTuple):
-    """A grid with its order: `source` (n,) int32 is the input row of each sorted cluster, `row_start` (5473,) int32."""
+    """A grid with its order, both where the backend's kernels read them, and `row_start` (5473,) int32 on the host.
+
+    source : (n,) int32, the input row of each sorted cluster.
+    """
 
     grid: Grid
     source: np.ndarray
@@ -102,7 +106,12 @@ def make_gas(gas: GasModel) -> np.ndarray:
 
 
 def sort_clusters(
-    sector: np.ndarray, row: np.ndarray, y: np.ndarray, z: np.ndarray, detector: Detector
+    sector: np.ndarray,
+    row: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+    detector: Detector,
+    backend: Backend = HOST,
 ) -> SortedClusters:
     """Return the clusters sorted into a grid of about one cluster per cell.
 
@@ -124,13 +133,14 @@ def sort_clusters(
     else:
         order = np.empty(n, np.int32)
         fill_rows(sector, row, row_start, np.empty(N_SECTORS * N_ROWS, np.int32), order)
-    grid = _empty_grid(n, sector, z, detector)
-    index = np.empty(n, np.int32)
-    sort_cells(y, z, order, row_start, detector.row_half, grid, index)
+    grid = _empty_grid(n, sector, z, detector, backend)
+    index = backend.scratch("grid.index", n, np.int32)
+    columns = backend.send((y, z, order, row_start))
+    backend.run(sort_cells, len(row_start) - 1, *columns, backend.resident(detector).row_half, grid, index)
     return SortedClusters(grid, index, row_start)
 
 
-def _empty_grid(n: int, sector: np.ndarray, z: np.ndarray, detector: Detector) -> Grid:
+def _empty_grid(n: int, sector: np.ndarray, z: np.ndarray, detector: Detector, backend: Backend) -> Grid:
     w_min, w_max = DRIFT_LENGTH_CM - 1.0, DRIFT_LENGTH_CM
     if n:
         least, largest = drift_range(sector, z)
@@ -144,18 +154,18 @@ def _empty_grid(n: int, sector: np.ndarray, z: np.ndarray, detector: Detector) -
     row_cell = np.zeros(N_ROWS, np.int32)
     row_cell[1:] = np.cumsum(ny[:-1] * nz)
     sector_cells = int(ny.sum() * nz)
-    cell_start = np.empty(N_SECTORS * sector_cells + 1, np.int32)
+    cell_start = backend.scratch("grid.cell_start", N_SECTORS * sector_cells + 1, np.int32)
     cell_start[-1] = n
     f4 = np.float32
     return Grid(
-        np.empty((n, 2), f4),
+        backend.scratch("grid.yz", (n, 2), f4),
         cell_start,
-        row_cell,
-        ny,
+        backend.send(row_cell),
+        backend.send(ny),
         np.int32(sector_cells),
         np.int32(nz),
         f4(w_min),
         f4(1 / dy),
         f4(1 / dz),
-        np.zeros(n, np.uint8),
+        backend.zero(backend.scratch("grid.used", n, np.uint8)),
     )

@@ -5,7 +5,7 @@ from numba import prange
 
 from o2dask.reco.tpc.kernels_jit import body, launcher
 
-__all__ = ["crossed_rows", "dedx_tracks", "select_lowest", "truncated_mean"]
+__all__ = ["crossed_rows", "dedx_track", "dedx_tracks", "select_lowest", "truncated_mean"]
 
 _ZERO = np.float32(0.0)
 

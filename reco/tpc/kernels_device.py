@@ -1,19 +1,82 @@
-"""GPU launchers: the CPU bodies, one item per thread. Needs numba-cuda; see `o2dask.reco.tpc.device`."""
+"""GPU launchers: the CPU launchers' bodies, one item per thread. Needs numba-cuda; see `o2dask.reco.tpc.device`."""
 
 from numba import cuda
 
-from o2dask.reco.tpc.kernels_fit import fit_track
+from o2dask.reco.tpc.kernels_dedx import dedx_track, dedx_tracks
+from o2dask.reco.tpc.kernels_fit import fit_track, fit_tracks
+from o2dask.reco.tpc.kernels_following import fill_sector, fill_tracks, find_color, find_in_color
+from o2dask.reco.tpc.kernels_grid import sort_cells, sort_row
+from o2dask.reco.tpc.kernels_merging import find_partner, find_partners
+from o2dask.reco.tpc.kernels_positions import locate, locate_all
 
-__all__ = ["fit_tracks_kernel"]
+__all__ = ["KERNELS"]
 
 
 @cuda.jit
-def fit_tracks_kernel(
-    first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, chi2_drop, par, cov, chi2, last, path
-):
+def locate_kernel(sector, pad_row, time, pad, sigma_pad, sigma_time, pads, times, y, z, widths):
+    """Run `locate` on every cluster."""
+    i = cuda.grid(1)
+    if i < y.shape[0]:
+        locate(i, sector, pad_row, time, pad, sigma_pad, sigma_time, pads, times, y, z, widths)
+
+
+@cuda.jit
+def sort_kernel(y, z, order, row_start, row_half, grid, index):
+    """Run `sort_row` on every sector row: count, running sum, fill."""
+    key = cuda.grid(1)
+    if key < row_start.shape[0] - 1:
+        sort_row(key, y, z, order, row_start, row_half, grid, index)
+
+
+@cuda.jit
+def find_kernel(color, grid, detector, search, seeding, scratch, pool, pool_start):
+    """Run `find_in_color` on the sectors of a colour."""
+    k = cuda.grid(1)
+    if k < 12:
+        find_in_color(k, color, grid, detector, search, seeding, scratch, pool, pool_start)
+
+
+@cuda.jit
+def fill_kernel(pool, pool_start, out_start, grid, index, par, cov, first, hits):
+    """Run `fill_sector` on every sector."""
+    sector = cuda.grid(1)
+    if sector < 36:
+        fill_sector(sector, pool, pool_start, out_start, grid, index, par, cov, first, hits)
+
+
+@cuda.jit
+def fit_kernel(first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, chi2_drop, par, cov, chi2, last, path):
     """Run `fit_track` on every track."""
     i = cuda.grid(1)
     if i < par.shape[0]:
         fit_track(
             i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, chi2_drop, par, cov, chi2, last, path
         )
+
+
+@cuda.jit
+def partners_kernel(ends, detector, matching, partner, chi2, shift):
+    """Run `find_partner` on every track."""
+    o = cuda.grid(1)
+    if o < partner.shape[0]:
+        find_partner(o, ends, detector, matching, partner, chi2, shift)
+
+
+@cuda.jit
+def dedx_kernel(first, row, q_tot, q_max, path, fraction, work, dedx, crossed):
+    """Run `dedx_track` on every track."""
+    i = cuda.grid(1)
+    if i < dedx.shape[0]:
+        dedx_track(i, first, row, q_tot, q_max, path, fraction, work, dedx, crossed)
+
+
+KERNELS = {
+    locate_all: locate_kernel,
+    sort_cells: sort_kernel,
+    find_color: find_kernel,
+    fill_tracks: fill_kernel,
+    fit_tracks: fit_kernel,
+    find_partners: partners_kernel,
+    dedx_tracks: dedx_kernel,
+}
+"""The kernel of each CPU launcher; both take the same arguments."""

@@ -14,7 +14,15 @@ from o2dask.reco.tpc.kernels_jit import body, launcher
 from o2dask.reco.tpc.kernels_seeding import find_seed, seed_state
 from o2dask.reco.tpc.kernels_walk import reset_cov, walk
 
-__all__ = ["fill_tracks", "find_color", "find_in_sector", "follow", "state_at_outer_end"]
+__all__ = [
+    "fill_sector",
+    "fill_tracks",
+    "find_color",
+    "find_in_color",
+    "find_in_sector",
+    "follow",
+    "state_at_outer_end",
+]
 
 _TRIM_ROWS = 12
 """Rows at the end of a track on which two in three must have a cluster."""
@@ -157,6 +165,25 @@ def find_from(a, sector, row, grid, detector, search, seeding, scratch, pool):
     count[0], count[1] = n_tracks + 1, n_hits
 
 
+@body
+def find_in_color(k, color, grid, detector, search, seeding, scratch, pool, pool_start):
+    """Run `find_in_sector` on sector `k` of the twelve of a colour; see `find_color`."""
+    par, cov, best, hits, hit_sector = scratch
+    count, track, track_cov, info, hit, place = pool
+    sector = 3 * k + color
+    t0, t1 = pool_start[sector, 0], pool_start[sector + 1, 0]
+    h0, h1 = pool_start[sector, 1], pool_start[sector + 1, 1]
+    find_in_sector(
+        sector,
+        grid,
+        detector,
+        search,
+        seeding,
+        (par[sector], cov[sector], best[sector], hits[sector], hit_sector[sector]),
+        (count[sector], track[t0:t1], track_cov[t0:t1], info[t0:t1], hit[h0:h1], place[h0:h1]),
+    )
+
+
 @launcher
 def find_color(color, grid, detector, search, seeding, scratch, pool, pool_start):
     """Run `find_in_sector` on the twelve sectors of one colour.
@@ -166,21 +193,8 @@ def find_color(color, grid, detector, search, seeding, scratch, pool, pool_start
         the sector's part, clusters; hit (m,) int32, sorted cluster; place (m, 2) uint8, its row and sector.
     pool_start : (37, 2) int64, first track and first hit of each sector's part.
     """
-    par, cov, best, hits, hit_sector = scratch
-    count, track, track_cov, info, hit, place = pool
     for k in prange(12):
-        sector = 3 * k + color
-        t0, t1 = pool_start[sector, 0], pool_start[sector + 1, 0]
-        h0, h1 = pool_start[sector, 1], pool_start[sector + 1, 1]
-        find_in_sector(
-            sector,
-            grid,
-            detector,
-            search,
-            seeding,
-            (par[sector], cov[sector], best[sector], hits[sector], hit_sector[sector]),
-            (count[sector], track[t0:t1], track_cov[t0:t1], info[t0:t1], hit[h0:h1], place[h0:h1]),
-        )
+        find_in_color(k, color, grid, detector, search, seeding, scratch, pool, pool_start)
 
 
 @body

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from o2dask.reco.geometry.tpc import N_ROWS
+from o2dask.reco.tpc.backend import HOST, Backend
 from o2dask.reco.tpc.kernels_merging import Ends, Matching, find_partners
 from o2dask.reco.tpc.kernels_types import Detector
 from o2dask.reco.tpc.params import TpcTrackingParams
@@ -21,19 +22,21 @@ class Joined(NamedTuple):
     shift: np.ndarray
 
 
-def join_pieces(segments: Segments, fitted: Fitted, detector: Detector, params: TpcTrackingParams) -> Joined:
+def join_pieces(
+    segments: Segments, fitted: Fitted, detector: Detector, params: TpcTrackingParams, backend: Backend = HOST
+) -> Joined:
     """Return the tracks with their pieces joined, those of one side, or any where z is the true one."""
     tracks = Joined(segments, fitted, np.full(len(segments.par), np.nan, np.float32))
     ends = _ends(tracks, is_crossing=False)
-    partner, _ = _mutual(ends, detector, _matching(params, 2 if params.is_absolute else 0, is_crossing=False))
-    return _join(tracks, partner, None, detector, params)
+    partner, _ = _mutual(ends, detector, _matching(params, 2 if params.is_absolute else 0, is_crossing=False), backend)
+    return _join(tracks, partner, None, detector, params, backend)
 
 
-def join_crossing(tracks: Joined, detector: Detector, params: TpcTrackingParams) -> Joined:
+def join_crossing(tracks: Joined, detector: Detector, params: TpcTrackingParams, backend: Backend = HOST) -> Joined:
     """Return the tracks with pieces on both sides of the central electrode joined, their z being the true one."""
     ends = _ends(tracks, is_crossing=True)
-    partner, shift = _mutual(ends, detector, _matching(params, 1, is_crossing=True))
-    return _join(tracks, partner, shift, detector, params)
+    partner, shift = _mutual(ends, detector, _matching(params, 1, is_crossing=True), backend)
+    return _join(tracks, partner, shift, detector, params, backend)
 
 
 def _matching(params: TpcTrackingParams, sides: int, *, is_crossing: bool) -> Matching:
@@ -71,12 +74,12 @@ def _ends(tracks: Joined, *, is_crossing: bool) -> Ends:
     )
 
 
-def _mutual(ends: Ends, detector: Detector, matching: Matching) -> tuple[np.ndarray, np.ndarray]:
+def _mutual(ends: Ends, detector: Detector, matching: Matching, backend: Backend) -> tuple[np.ndarray, np.ndarray]:
     """Return partners and shifts; a track wanted by several goes to the one with the least chi2."""
     n = len(ends.in_par)
-    partner = np.full(n, -1, np.int32)
-    chi2, shift = np.empty(n, np.float32), np.zeros(n, np.float32)
-    find_partners(ends, detector, matching, partner, chi2, shift)
+    out = (backend.empty(n, np.int32), backend.empty(n, np.float32), backend.empty(n, np.float32))
+    backend.run(find_partners, n, backend.send(ends), backend.resident(detector), matching, *out)
+    partner, chi2, shift = (backend.fetch(part) for part in out)
     asking = np.flatnonzero(partner >= 0)
     asking = asking[np.lexsort((asking, chi2[asking]))]
     _, best = np.unique(partner[asking], return_index=True)
@@ -102,7 +105,12 @@ def _chains(partner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _join(
-    tracks: Joined, partner: np.ndarray, shift: "np.ndarray | None", detector: Detector, params: TpcTrackingParams
+    tracks: Joined,
+    partner: np.ndarray,
+    shift: "np.ndarray | None",
+    detector: Detector,
+    params: TpcTrackingParams,
+    backend: Backend,
 ) -> Joined:
     """Return the tracks with joined ones appended; their pieces stay with no cluster used."""
     segments, fitted = tracks.segments, tracks.fitted
@@ -120,7 +128,7 @@ def _join(
         per_hit = np.repeat(shifts, np.diff(hits.first))
         hits = hits._replace(z=hits.z + np.where(hits.sector < 18, per_hit, -per_hit))
     joined = Segments(par, segments.cov[heads], hits)
-    again = fit_segments(joined, detector, params.chi2_fit)
+    again = fit_segments(joined, detector, params.chi2_fit, backend)
     fitted.n_used[pieces] = 0
     both = Segments(
         np.concatenate([segments.par, par]),

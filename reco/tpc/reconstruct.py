@@ -5,6 +5,7 @@ import numpy as np
 from o2dask.columns import Columns
 from o2dask.errors import DataError
 from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows, sector_alpha
+from o2dask.reco.tpc.backend import HOST, Backend
 from o2dask.reco.tpc.kernels_dedx import dedx_tracks
 from o2dask.reco.tpc.kernels_positions import locate_all
 from o2dask.reco.tpc.params import TpcTrackingParams
@@ -24,7 +25,7 @@ from o2dask.reco.tpc.tracking import TrackResult, track_clusters
 __all__ = ["cluster_positions", "reconstruct"]
 
 
-def cluster_positions(clusters: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cluster_positions(clusters: Columns, backend: Backend = HOST) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return y and z [cm] (n,) of native clusters in their sectors' frames, and squared widths (n, 2) [cm2]; float32.
 
     z is that of a collision at the start of the timeframe: it goes far below 0 on the A side (above on the C side) for
@@ -36,14 +37,15 @@ def cluster_positions(clusters: Columns) -> tuple[np.ndarray, np.ndarray, np.nda
     origin = -0.5 * (rows.n_pads - 1) * rows.pad_width
     pads = np.stack([rows.pad_width / PAD_SCALE, origin, rows.pad_width / SIGMA_SCALE], axis=1).astype(f4)
     times = np.array([CM_PER_TIME_BIN / TIME_SCALE, DRIFT_LENGTH_CM, CM_PER_TIME_BIN / SIGMA_SCALE])
-    y, z, widths = np.empty(n, f4), np.empty(n, f4), np.empty((n, 2), f4)
-    packed = (clusters[c] for c in ("sector", "pad_row", "time", "pad", "sigma_pad", "sigma_time"))
-    locate_all(*packed, pads, times, y, z, widths)
+    out = (backend.empty(n, f4), backend.empty(n, f4), backend.empty((n, 2), f4))
+    packed = tuple(clusters[c] for c in ("sector", "pad_row", "time", "pad", "sigma_pad", "sigma_time"))
+    backend.run(locate_all, n, *backend.send((*packed, pads, times)), *out)
+    y, z, widths = (backend.fetch(part) for part in out)
     return y, z, widths
 
 
 def reconstruct(
-    clusters: Columns, params: TpcTrackingParams | None = None, bz: float = BZ_KG
+    clusters: Columns, params: TpcTrackingParams | None = None, bz: float = BZ_KG, backend: Backend = HOST
 ) -> tuple[Columns, Columns, dict[str, float]]:
     """Return TPC/TRACKS, TPC/TRACKCLUSTERS and the CPU seconds of each stage.
 
@@ -54,6 +56,8 @@ def reconstruct(
     params : TpcTrackingParams, optional
     bz : float
         Field [kG].
+    backend : Backend
+        Where kernels run; see `o2dask.reco.tpc.device`.
 
     Notes
     -----
@@ -63,14 +67,14 @@ def reconstruct(
     if clusters.schema.names != CLUSTERNATIVE.names:
         raise DataError(f"clusters: want the columns of {CLUSTERNATIVE}, got {clusters.schema}")
     params = params or TpcTrackingParams()
-    y, z, widths = cluster_positions(clusters)
-    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, bz, widths)
-    tracks = _tracks(clusters, found, params, bz)
+    y, z, widths = cluster_positions(clusters, backend)
+    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, bz, widths, backend)
+    tracks = _tracks(clusters, found, params, bz, backend)
     members = Columns(TRACKCLUSTERS, {"cluster": found.clusters.astype(np.int32)})
     return tracks, members, found.stages_s
 
 
-def _tracks(clusters: Columns, found: TrackResult, params: TpcTrackingParams, bz: float) -> Columns:
+def _tracks(clusters: Columns, found: TrackResult, params: TpcTrackingParams, bz: float, backend: Backend) -> Columns:
     par, first, f4 = found.par, found.first, np.float32
     n = len(par)
     side = np.where(found.sector < 18, 1.0, -1.0).astype(f4)
@@ -79,10 +83,13 @@ def _tracks(clusters: Columns, found: TrackResult, params: TpcTrackingParams, bz
     is_crossing = np.isfinite(found.shift)
     # z of crossing tracks is true already; time0 is rounded to float32 only once the rest has its z
     shift = np.where(is_crossing, 0.0, times.time0.astype(np.float64) * CM_PER_TIME_BIN)
-    dedx, crossed = np.zeros((n, 2), f4), np.zeros(n, np.int32)
+    dedx, crossed = backend.empty((n, 2), f4), backend.empty(n, np.int32)
     charges = clusters["q_tot"][found.clusters], clusters["q_max"][found.clusters]
     fraction = f4(params.dedx_fraction)
-    dedx_tracks(first, found.hit_row, *charges, found.path, fraction, np.empty(len(depth), f4), dedx, crossed)
+    columns = backend.send((first, found.hit_row, *charges, found.path))
+    work = backend.scratch("dedx.work", len(depth), f4)
+    backend.run(dedx_tracks, n, *columns, fraction, work, dedx, crossed)
+    dedx, crossed = backend.fetch(dedx), backend.fetch(crossed)
     own = np.where(found.sector < 18, SIDE_A, SIDE_C)
     return Columns(
         TRACKS,

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from o2dask.reco.tpc.backend import HOST, Backend
 from o2dask.reco.tpc.kernels_fit import fit_tracks
 from o2dask.reco.tpc.kernels_types import Detector
 
@@ -79,16 +80,16 @@ def extended(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.concatenate([a, b])
 
 
-def fit_segments(segments: Segments, detector: Detector, chi2_drop: float) -> Fitted:
+def fit_segments(segments: Segments, detector: Detector, chi2_drop: float, backend: Backend = HOST) -> Fitted:
     """Return the fit of every track inwards, from its outermost cluster to its innermost."""
-    n, hits = len(segments.par), segments.hits
-    par, cov = segments.par.copy(), np.empty((n, 15), np.float32)
-    chi2, last = np.empty(n, np.float32), np.empty((n, 3), np.int32)
-    path = with_room(len(hits.cluster), np.float32)
-    drop = np.float32(chi2_drop)
-    fit_tracks(
-        hits.first, hits.y, hits.z, hits.row, hits.sector, hits.width, detector, drop, par, cov, chi2, last, path
-    )
+    n, hits, f4 = len(segments.par), segments.hits, np.float32
+    columns = backend.send((hits.first, hits.y, hits.z, hits.row, hits.sector, hits.width))
+    par, cov = backend.send(segments.par.copy()), backend.empty((n, 15), f4)
+    chi2, last = backend.empty(n, f4), backend.empty((n, 3), np.int32)
+    path = with_room(len(hits.cluster), f4) if backend is HOST else backend.empty(len(hits.cluster), f4)
+    out = (par, cov, chi2, last, path)
+    backend.run(fit_tracks, n, *columns, backend.resident(detector), f4(chi2_drop), *out)
+    par, cov, chi2, last, path = (backend.fetch(part) for part in out)
     inner = hits.first[:-1] + np.maximum(last[:, 1], 0)
     sector = hits.sector[inner] if n else np.zeros(0, np.uint8)
     return Fitted(par, cov, chi2, last[:, 0], sector, path)

@@ -1,19 +1,37 @@
 """The processors of TPC reconstruction: tracker and track labels. Payloads in, payloads out; no physics."""
 
+from typing import TYPE_CHECKING
+
 from o2dask.context import ProcessingContext
 from o2dask.reco.tpc.schema import TPC_SCHEMAS
 from o2dask.specs import ConfigParamSpec, DataProcessorSpec, parse_outputs
 
-__all__ = ["run_tpc_track_labels", "run_tpc_tracker", "tpc_track_labels", "tpc_tracker"]
+if TYPE_CHECKING:
+    from o2dask.reco.tpc.backend import Backend
+
+__all__ = ["run_tpc_track_labels", "run_tpc_tracker", "run_tpc_tracker_on_gpu", "tpc_track_labels", "tpc_tracker"]
 
 
 def run_tpc_tracker(ctx: ProcessingContext) -> None:
     """Find and fit the tracks of one timeframe."""
+    from o2dask.reco.tpc.backend import HOST
+
+    _track(ctx, HOST)
+
+
+def run_tpc_tracker_on_gpu(ctx: ProcessingContext) -> None:
+    """Find and fit the tracks of one timeframe on the worker's GPU; geometry, field and scratch stay there."""
+    from o2dask.reco.tpc.device import Device
+
+    _track(ctx, ctx.state.get("tpc-device", Device))
+
+
+def _track(ctx: ProcessingContext, backend: "Backend") -> None:
     from o2dask.reco.tpc.params import TpcTrackingParams
     from o2dask.reco.tpc.reconstruct import reconstruct
 
     params = TpcTrackingParams(min_clusters=ctx.options["min_clusters"])
-    tracks, members, _ = reconstruct(ctx.inputs["clusters"], params, ctx.options["bz"])
+    tracks, members, _ = reconstruct(ctx.inputs["clusters"], params, ctx.options["bz"], backend)
     ctx.outputs.make("tracks", tracks)
     ctx.outputs.make("trackclusters", members)
     for name, count in (("clusters", ctx.inputs["clusters"].n_rows), ("tracks", tracks.n_rows)):
@@ -29,7 +47,7 @@ def tpc_tracker() -> DataProcessorSpec:
         name="tpc-tracker",
         inputs="clusters:TPC/CLUSTERNATIVE",
         outputs=parse_outputs("tracks:TPC/TRACKS;trackclusters:TPC/TRACKCLUSTERS", TPC_SCHEMAS),
-        algorithm=run_tpc_tracker,
+        algorithm={"CPU": run_tpc_tracker, "GPU": run_tpc_tracker_on_gpu},
         options=(
             ConfigParamSpec(name="bz", default=BZ_KG, help="solenoid field [kG]"),
             ConfigParamSpec(name="min_clusters", default=20, help="clusters that a track must have"),

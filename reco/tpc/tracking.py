@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from o2dask.reco.geometry.tpc import BZ_KG, N_ROWS, N_SECTORS
+from o2dask.reco.tpc.backend import HOST, Backend
 from o2dask.reco.tpc.grid import SortedClusters, make_detector, sort_clusters
 from o2dask.reco.tpc.kernels_following import fill_tracks, find_color
 from o2dask.reco.tpc.kernels_helix import B2C
@@ -89,40 +90,45 @@ def make_round(seed_round: SeedRound, bz: float) -> SeedPass:
     )
 
 
-def find_tracks(clusters: SortedClusters, detector: Detector, params: TpcTrackingParams) -> Segments:
+def find_tracks(
+    clusters: SortedClusters, detector: Detector, params: TpcTrackingParams, backend: Backend = HOST
+) -> Segments:
     """Return the tracks that seeding and following find; marks their clusters as used."""
     reach = _within_reach(np.diff(clusters.row_start).reshape(N_SECTORS, N_ROWS).sum(1))
     pool_start = _offsets(np.stack([reach // params.min_clusters, reach], axis=1))
-    n_tracks, n_hits = pool_start[-1]
-    f4, i4, u1 = np.float32, np.int32, np.uint8
-    count = np.zeros((N_SECTORS, 2), np.int64)
+    n_tracks, n_hits = (int(k) for k in pool_start[-1])
+    f4, i4, u1, scratch = np.float32, np.int32, np.uint8, backend.scratch
     pool = (
-        count,
-        np.empty((n_tracks, 6), f4),
-        np.empty((n_tracks, 15), f4),
-        np.empty((n_tracks, 2), i4),
-        np.empty(n_hits, i4),
-        np.empty((n_hits, 2), u1),
+        backend.zero(scratch("pool.count", (N_SECTORS, 2), np.int64)),
+        scratch("pool.par", (n_tracks, 6), f4),
+        scratch("pool.cov", (n_tracks, 15), f4),
+        scratch("pool.info", (n_tracks, 2), i4),
+        scratch("pool.hit", n_hits, i4),
+        scratch("pool.place", (n_hits, 2), u1),
     )
-    scratch = (
-        np.empty((N_SECTORS, 6), f4),
-        np.empty((N_SECTORS, 15), f4),
-        np.empty((N_SECTORS, 5), f4),
-        np.empty((N_SECTORS, N_ROWS), i4),
-        np.empty((N_SECTORS, N_ROWS), i4),
+    work = (
+        scratch("work.par", (N_SECTORS, 6), f4),
+        scratch("work.cov", (N_SECTORS, 15), f4),
+        scratch("work.best", (N_SECTORS, 5), f4),
+        scratch("work.hits", (N_SECTORS, N_ROWS), i4),
+        scratch("work.hit_sector", (N_SECTORS, N_ROWS), i4),
     )
-    search = make_search(params)
+    search, starts, there = make_search(params), backend.send(pool_start), backend.resident(detector)
     for seed_round in params.rounds:
         seeding = make_round(seed_round, float(detector.field[0]))
         for color in range(3):
-            find_color(color, clusters.grid, detector, search, seeding, scratch, pool, pool_start)
-    out_start = _offsets(count)
+            backend.run(find_color, 12, color, clusters.grid, there, search, seeding, work, pool, starts)
+    out_start = _offsets(backend.fetch(pool[0]))
     n, m = (int(k) for k in out_start[-1])
-    par, cov, first = np.empty((n, 6), f4), np.empty((n, 15), f4), np.empty(n + 1, i4)
-    hits = with_room(m, i4), with_room(m, f4), with_room(m, f4), with_room(m, u1), with_room(m, u1)
-    fill_tracks(pool, pool_start, out_start, clusters.grid, clusters.source, par, cov, first, hits)
+    par, cov, first = backend.empty((n, 6), f4), backend.empty((n, 15), f4), backend.empty(n + 1, i4)
+    make = with_room if backend is HOST else backend.empty
+    hits = make(m, i4), make(m, f4), make(m, f4), make(m, u1), make(m, u1)
+    out = (par, cov, first, hits)
+    backend.run(fill_tracks, N_SECTORS, pool, starts, backend.send(out_start), clusters.grid, clusters.source, *out)
+    par, cov, first = (backend.fetch(part) for part in (par, cov, first))
     first[n] = m
-    return Segments(par, cov, Hits(first, *hits, np.zeros((m, 2), f4)))
+    cluster, y, z, row, sector = (backend.fetch(part) for part in hits)
+    return Segments(par, cov, Hits(first, cluster, y, z, row, sector, np.zeros((m, 2), f4)))
 
 
 def _offsets(count: np.ndarray) -> np.ndarray:
@@ -146,6 +152,7 @@ def track_clusters(
     params: TpcTrackingParams | None = None,
     field: "float | np.ndarray" = BZ_KG,
     widths: np.ndarray | None = None,
+    backend: Backend = HOST,
 ) -> TrackResult:
     """Return the tracks of clusters.
 
@@ -160,23 +167,26 @@ def track_clusters(
         Bz [kG], or what `field.field_coefficients` takes, such as `field.O2_FIELD_5KG`.
     widths : (n, 2) float32, optional
         Squared widths of the clusters along y and z [cm2]: the fit gives merged clusters larger errors.
+    backend : Backend
+        Where kernels run; see `o2dask.reco.tpc.device`.
     """
     params = params or TpcTrackingParams()
     clock = Clock()
-    detector = make_detector(params, field)
-    clusters = sort_clusters(sector, row, y, z, detector)
+    key = ("detector", params, np.asarray(field).tobytes())
+    detector = backend.once(key, lambda: make_detector(params, field))
+    clusters = sort_clusters(sector, row, y, z, detector, backend)
     clock.lap("grid")
-    segments = find_tracks(clusters, detector, params)
+    segments = find_tracks(clusters, detector, params, backend)
     if widths is not None:
         own = with_room((len(segments.hits.cluster), 2), np.float32)
         np.take(widths, segments.hits.cluster, axis=0, out=own)
         segments = segments._replace(hits=segments.hits._replace(width=own))
     clock.lap("finding")
-    fitted = fit_segments(segments, detector, params.chi2_fit)
+    fitted = fit_segments(segments, detector, params.chi2_fit, backend)
     clock.lap("fit")
-    tracks = join_pieces(segments, fitted, detector, params)
+    tracks = join_pieces(segments, fitted, detector, params, backend)
     if not params.is_absolute:
-        tracks = join_crossing(tracks, detector, params)
+        tracks = join_crossing(tracks, detector, params, backend)
     clock.lap("merging")
     result = _result(tracks, params, clock.stages)
     clock.lap("output")

@@ -19,6 +19,7 @@ from o2dask.reco.tpc.reconstruct import cluster_positions, reconstruct
 from o2dask.reco.tpc.schema import CLUSTERLABEL, CLUSTERNATIVE, TRACKCLUSTERS, TRACKS
 from o2dask.reco.tpc.tasks import tpc_track_labels, tpc_tracker
 from o2dask.reco.tpc.tracking import TrackResult, track_clusters
+from o2dask.specs import AlgorithmSpec
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
 F4 = np.float32

@@ -1,0 +1,59 @@
+"""Where the tracker's kernels run: on this machine's cores, or (`o2dask.reco.tpc.device`) on a GPU.
+
+Knows how arrays and launches get there; the stages are written once, against `Backend`.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+from o2dask.reco.tpc.kernels_types import Detector
+
+__all__ = ["HOST", "Backend"]
+
+
+class Backend:
+    """The cores of this machine; a device overrides what differs. What is built once lives here: geometry and field."""
+
+    def __init__(self) -> None:
+        self._built: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        """Return what `build` makes, made once per backend."""
+        if key not in self._built:
+            self._built[key] = build()
+        return self._built[key]
+
+    def run(self, launcher: Callable[..., None], n: int, *arguments: Any) -> None:
+        """Run a launcher over its `n` items."""
+        launcher(*arguments)
+
+    def send(self, values: Any) -> Any:
+        """Return arrays, in tuples or alone, where kernels can read them."""
+        return values
+
+    def resident(self, detector: Detector) -> Detector:
+        """Return the detector where kernels can read it, for good."""
+        return detector
+
+    def fetch(self, array: Any) -> np.ndarray:
+        """Return an array on the host."""
+        return np.asarray(array)
+
+    def empty(self, shape: "int | tuple[int, ...]", dtype: "type | str") -> Any:
+        """Return an array for kernels to fill, the caller's own."""
+        return np.empty(shape, dtype)
+
+    def scratch(self, name: str, shape: "int | tuple[int, ...]", dtype: "type | str") -> Any:
+        """Return an array that is used until the next timeframe; `name` tells it from others."""
+        return np.empty(shape, dtype)
+
+    def zero(self, array: Any) -> Any:
+        """Fill an array with 0 and return it."""
+        array[...] = 0
+        return array
+
+
+HOST = Backend()
+"""The cores of this machine."""
