@@ -318,7 +318,9 @@ def run(spec, inputs: dict[str, Columns | None]) -> ProcessingContext:
         options=options,
         state=WorkerState(),
     )
-    spec.algorithm(context)
+    algorithm = spec.algorithm
+    run_it = algorithm.on(frozenset({"CPU"})) if isinstance(algorithm, AlgorithmSpec) else algorithm
+    run_it(context)
     context.outputs.check_complete()
     return context
 
