@@ -13,6 +13,7 @@ from typing import Any, Self
 from o2dask.monitoring.events import (
     Event,
     Notice,
+    OutputLost,
     RunFinished,
     RunStarted,
     TimeframeCommitted,
@@ -30,7 +31,7 @@ class Face:
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.n_total = self.n_done = self.n_failed = self.n_before = 0
+        self.n_total = self.n_done = self.n_failed = self.n_before = self.n_lost = 0
         self._since = time.monotonic()
         self._handler = _Handler(self)
 
@@ -51,6 +52,13 @@ class Face:
             elif self.n_failed == SHOWN + 1:
                 self.say("more failures follow; the summary lists them")
             self.advanced()
+        elif isinstance(event, OutputLost):
+            self.n_lost += 1
+            if self.n_lost <= SHOWN:
+                first = event.text.partition("\n")[0]
+                self.say(f"lost the output of {event.processor}, {event.timeframe}: {first}")
+            elif self.n_lost == SHOWN + 1:
+                self.say("more losses follow; the summary counts them")
         elif isinstance(event, Notice):
             self.say(f"note: {event.text}")
         elif isinstance(event, RunFinished):

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from o2dask.cli.parameters import HOW, Conditions, ConditionsNotAfter, LogJson, Options, Resume
+from o2dask.cli.parameters import (
+    HOW,
+    Conditions,
+    ConditionsNotAfter,
+    Isolation,
+    LogJson,
+    Options,
+    Report,
+    Resources,
+    Resume,
+    parse_resources,
+)
 from o2dask.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -55,6 +66,9 @@ def reco(
     deadline: Annotated[float | None, _DEADLINE] = None,
     gpu: Annotated[bool | None, _GPU] = None,
     dashboard: Annotated[int | None, _DASHBOARD] = None,
+    resource: Resources = [],  # noqa: B006
+    isolation: Isolation = True,
+    report: Report = None,
     log_json: LogJson = False,
 ) -> None:
     """Reconstruct compressed timeframes and write AOD tables, each timeframe exactly once.
@@ -91,6 +105,8 @@ def reco(
         journal=None if "://" in out else Path(out),
         resume=resume,
         deadline_s=deadline,
+        resources=parse_resources(resource),
+        isolate=isolation,
         gpu=gpu,
         dashboard=dashboard,
     )
@@ -107,6 +123,7 @@ def reco(
         inline=runner == "inline",
         log_json=log_json,
         lost=lost,
+        page=report,
     )
     raise typer.Exit(status)
 

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from o2dask.cli.parameters import HOW, Conditions, ConditionsNotAfter, LogJson, Options, Resume
+from o2dask.cli.parameters import (
+    HOW,
+    Conditions,
+    ConditionsNotAfter,
+    Isolation,
+    LogJson,
+    Options,
+    Report,
+    Resources,
+    Resume,
+    parse_resources,
+)
 from o2dask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,6 +86,9 @@ def run(
     workers: Annotated[int | None, _WORKERS] = None,
     scheduler: Annotated[str, _SCHEDULER] = "",
     deadline: Annotated[float | None, _DEADLINE] = None,
+    resource: Resources = [],  # noqa: B006
+    isolation: Isolation = True,
+    report: Report = None,
     log_json: LogJson = False,
 ) -> None:
     """Run a workflow on CTF files, or on timeframes that its own sources fill.
@@ -117,6 +131,8 @@ def run(
         journal=None if "://" in out or not out else Path(out),
         resume=resume,
         deadline_s=deadline,
+        resources=parse_resources(resource),
+        isolate=isolation,
     )
     status = carry_out(
         topology,
@@ -127,6 +143,7 @@ def run(
         inline=runner == "inline",
         log_json=log_json,
         lost=lost,
+        page=report,
         with_counters=True,
     )
     raise typer.Exit(status)

@@ -106,6 +106,7 @@ def carry_out(
     log_json: bool = False,
     lost: Sequence[str] = (),
     with_counters: bool = False,
+    page: Path | None = None,
 ) -> int:
     """Run all timeframes and return the exit status; progress goes to stderr, the summary to stdout.
 
@@ -121,13 +122,19 @@ def carry_out(
         What the input has lost already: one line each; makes the status 1.
     with_counters : bool
         Show in the summary what processors counted.
+    page : Path, optional
+        Where to write a page on the run.
     """
     with Interrupts() as stop, choose_face(topology.name, log_json) as face:
         stop.say = face.say
         for text in lost:
             face.say(f"lost: {text}")
+        if page is not None and not page.absolute().parent.is_dir():
+            raise ConfigError(f"--report {page}: there is no folder {page.absolute().parent}; make it first")
         sink.prepare()  # what is wrong with the output is told before workers start
         report = _run(topology, refs, sink, settings, inline, face, stop)
+    if page is not None:
+        _write_page(page, report, topology.name)
     status = 0 if report.ok and not lost else BAD_DATA
     if report.interrupted:
         status = stop.status
@@ -181,7 +188,14 @@ def _run(
         from o2dask.runners.inline import run_inline
 
         return run_inline(
-            topology, refs, sink, journal=settings.journal, progress=face, resume=settings.resume, stop=stop
+            topology,
+            refs,
+            sink,
+            journal=settings.journal,
+            progress=face,
+            resume=settings.resume,
+            stop=stop,
+            isolate=settings.isolate,
         )
     import dask
 
@@ -212,6 +226,7 @@ def _summary(report: "RunReport", where: str, lost: Sequence[str]) -> list[str]:
         if failed:
             lines.append(f"{len(failed)} failed and were {what}:")
             lines += _listed([(q.reason, f"  {q.ref.id}: {q.reason}" + f" ({q.file})" * bool(q.file)) for q in failed])
+    lines += [f"expendable {name}: {losses}" for name, losses in report.losses.items()]
     if lost:
         lines.append(f"{len(lost)} times the input has lost something:")
         lines += [f"  {text}" for text in lost]
@@ -266,9 +281,20 @@ def _summary_json(report: "RunReport", where: str, lost: Sequence[str], status: 
         "n_workers": report.n_workers,
         "busy_fraction": report.busy_fraction,
         "n_bytes": sum(r.n_bytes for r in report.committed),
+        "losses": {n: {"causes": dict(x.causes), "restarts": x.n_restarts} for n, x in report.losses.items()},
         "counters": dict(report.counters),
         "seconds": dict(report.seconds),
     }
+
+
+def _write_page(path: Path, report: "RunReport", title: str) -> None:
+    """Write the page; the results are safe, so that a full disk is only told."""
+    from o2dask.web.run_page import run_page
+
+    try:
+        path.write_text(run_page(report, title), encoding="utf-8")
+    except OSError as error:
+        sys.stderr.write(f"--report {path}: cannot be written: {error.strerror}\n")
 
 
 def _kill_children() -> None:

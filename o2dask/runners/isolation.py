@@ -4,7 +4,6 @@ One child per processor and worker, kept from timeframe to timeframe; `child` is
 policies, no Dask. Off (``isolate=False``) it costs one comparison per processor, and a debugger reaches the processor.
 """
 
-import logging
 import pickle
 import time
 from collections.abc import Mapping
@@ -22,8 +21,6 @@ from o2dask.workflow.execute import TaskResult
 from o2dask.workflow.topology import Topology
 
 __all__ = ["DEADLINE_S", "Isolation", "back_off", "isolation_of", "needs_isolation"]
-
-log = logging.getLogger(__name__)
 
 DEADLINE_S = 120.0
 """Time that an expendable processor has per timeframe unless it says so itself [s]. Too short, and slow ones lose good
@@ -99,7 +96,6 @@ class Isolation:
         try:
             made = keeper.run(source, inputs, self._limit_s(spec))
         except LostError as lost:
-            log.warning("expendable processor %s, %s: %s", spec.name, source, lost)
             key = f"{spec.name}.failed"
             result.counters[key] = result.counters.get(key, 0) + 1
             told = OutputLost(timeframe=source.id, processor=spec.name, cause=lost.cause, text=f"{lost}\n{lost.story}")

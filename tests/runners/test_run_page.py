@@ -1,0 +1,92 @@
+"""The page of a run: says what the report says, escapes what it is told, needs nothing from elsewhere."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from isolation_flows import PATTERNS
+from isolation_flows import flow as isolated
+from runner_flows import timeframes
+
+from o2dask.cli.main import main
+from o2dask.runners.folder import FolderSink
+from o2dask.runners.inline import run_inline
+from o2dask.runners.report import Quarantined, RunReport
+from o2dask.runners.timeline import History
+from o2dask.web.run_page import run_page
+
+HISTORY = History(
+    width_s=0.5,
+    in_flight=(1, 3, 2),
+    promised=(10 << 20, 30 << 20, 20 << 20),
+    measured=(-1, 700 << 20, 600 << 20),
+    busy=(0.5, 1.0, 0.25),
+)
+
+
+class Text(HTMLParser):
+    """The words of a page, and every address in it; fails on tags that are not closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words, self.links, self.open = [], [], []
+        self.feed(page)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [v for k, v in attrs if k in ("src", "href", "action", "xlink:href") and v]
+        if tag not in ("meta", "br", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href") and v]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data.strip())
+
+
+def test_the_page_shows_the_run_over_time_and_what_was_lost(tmp_path: Path) -> None:
+    refs = timeframes(6, special={2: "exit", 4: "raise"})
+    report = run_inline(isolated(), refs, FolderSink(str(tmp_path / "out"), PATTERNS))
+    text = Text(run_page(report, "isolated"))
+    words = " ".join(text.words)
+    for want in ("Run of isolated", "6 / 6", "timeframes in flight", "memory [MiB]", "workers busy [%]", "check"):
+        assert want in words
+    assert "2 lost (crash 1, exception 1); 1 restart" in words
+    assert "its process ended with status 3" in words
+    assert f"{report.counters['check.entries']:,}" in words
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_is_told() -> None:
+    ref = timeframes(1, "<script>alert(1)</script>")[0]
+    bad = Quarantined(ref=ref, reason="DataError: <b>bold</b> & so on", file="a<b.txt")
+    report = RunReport(
+        quarantined=(bad,) * 250, history=HISTORY, wall_s=1.4, memory_bytes=1 << 30, budget_bytes=200 << 20
+    )
+    page = run_page(report, "<i>")
+    text = Text(page)
+    assert "<script" not in page and "<b>bold" not in page and "<i>" not in page
+    assert "DataError: <b>bold</b> & so on" in text.words
+    assert "and 50 more" in text.words and "250 timeframes failed and were set aside" in " ".join(text.words)
+    assert all(link.startswith("#") for link in text.links)
+    assert not re.findall(r"url\((?!#)", page)
+
+
+def test_a_run_of_no_length_has_a_page() -> None:
+    assert "All timeframes are done" in run_page(RunReport(), "nothing")
+
+
+def test_the_command_writes_the_page(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\nimport o2dask as o2\n"
+        "def run(ctx): ctx.outputs.make('TST/X/0', {'x': np.zeros(3)})\n"
+        "def workflow(): return [o2.DataProcessorSpec('maker', inputs='', outputs='TST/X/0', algorithm=run)]\n"
+    )
+    command = ["run", "mine.py:workflow", "--timeframes", "3", "--runner", "inline"]
+    assert main([*command, "--report", "no/such/folder/page.html"]) == 2
+    assert main([*command, "--report", "page.html", "--no-isolation"]) == 0
+    assert "3 / 3" in (tmp_path / "page.html").read_text()
