@@ -1,6 +1,8 @@
 """The page of a run: says what the report says, escapes what it is told, needs nothing from elsewhere."""
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,7 +10,6 @@ from isolation_flows import PATTERNS
 from isolation_flows import flow as isolated
 from runner_flows import timeframes
 
-from o2dask.cli.main import main
 from o2dask.runners.folder import FolderSink
 from o2dask.runners.inline import run_inline
 from o2dask.runners.report import Quarantined, RunReport
@@ -79,6 +80,11 @@ def test_a_run_of_no_length_has_a_page() -> None:
     assert "All timeframes are done" in run_page(RunReport(), "nothing")
 
 
+def o2dask(*words: str) -> int:
+    command = [sys.executable, "-c", "from o2dask.cli.main import main; main()", *words]
+    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False).returncode
+
+
 def test_the_command_writes_the_page(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(
@@ -87,6 +93,6 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch) -> None:
         "def workflow(): return [o2.DataProcessorSpec('maker', inputs='', outputs='TST/X/0', algorithm=run)]\n"
     )
     command = ["run", "mine.py:workflow", "--timeframes", "3", "--runner", "inline"]
-    assert main([*command, "--report", "no/such/folder/page.html"]) == 2
-    assert main([*command, "--report", "page.html", "--no-isolation"]) == 0
+    assert o2dask(*command, "--report", "no/such/folder/page.html") == 2
+    assert o2dask(*command, "--report", "page.html", "--no-isolation") == 0
     assert "3 / 3" in (tmp_path / "page.html").read_text()
