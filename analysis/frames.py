@@ -16,6 +16,7 @@ from o2dask.analysis.errors import UnknownColumnError, UnknownNameError, close_t
 from o2dask.analysis.getters import getters_of
 from o2dask.analysis.groups import Group, aligned_stems, label_of
 from o2dask.analysis.indices import Rows, groups_of, n_of, runs, within
+from o2dask.analysis.stored_arrays import as_array, check_types, chosen, end_to_end, joined_lists, shifted
 from o2dask.analysis.table import Table
 from o2dask.aod.dataframe import sliced
 from o2dask.columns import Jagged
@@ -66,12 +67,16 @@ class Frame(ABC):
         """Return stored columns, read on first use, all those still missing at once; jagged ones as awkward arrays."""
         if missing := [name for name in names if (tree, name) not in self._cache]:
             for name, column in self._read(tree, missing).items():
-                self._cache[tree, name] = _as_array(column)
+                self._cache[tree, name] = as_array(column)
         return [self._cache[tree, name] for name in names]
 
     def take(self, tree: str, names: list[str], rows: Rows) -> list[Any]:
         """Return some rows of stored columns; where storage can, only the row groups they lie in are read."""
-        return [_chosen(column, rows) for column in self.load(tree, names)]
+        return [chosen(column, rows) for column in self.load(tree, names)]
+
+    @abstractmethod
+    def check_types(self, tree: str, names: tuple[str, ...]) -> None:
+        """Raise DataError unless stored columns have the types that the data model declares."""
 
     def forget(self) -> None:
         """Drop what was read; it is read again if it is asked for. Frames are in cycles, which Python frees late."""
@@ -220,6 +225,10 @@ class Dataframe(Frame):
         """Return the names of the stored columns of a tree, in file order."""
         return self.cached(("columns", tree), lambda: tuple(self.stored.columns(tree)))
 
+    def check_types(self, tree: str, names: tuple[str, ...]) -> None:
+        """Raise DataError unless stored columns have the types that the data model declares."""
+        self.cached(("types", tree, names), lambda: check_types(tree, names, self.stored.columns(tree), self.label))
+
     def row_groups(self, tree: str) -> np.ndarray:
         """Return where the rows begin that storage can give without the others, and the number of rows."""
         return self.cached(("row groups", tree), lambda: self.stored.row_groups(tree))
@@ -240,7 +249,7 @@ class Dataframe(Frame):
         self._read_groups(tree, lacking, needed)
         local = within(rows, bounds, needed)
         parts = {name: [self._cache[tree, name, int(i)] for i in needed] for name in lacking}
-        found = {name: _chosen(_end_to_end(parts[name]), local) for name in lacking if len(needed)}
+        found = {name: chosen(end_to_end(parts[name]), local) for name in lacking if len(needed)}
         found |= {name: self._read_none(tree, name) for name in lacking if not len(needed)}
         loaded = [name for name in names if name not in found]
         found |= dict(zip(loaded, super().take(tree, loaded, rows), strict=True))
@@ -254,10 +263,10 @@ class Dataframe(Frame):
             read = self.stored.rows(tree, names, first, last)
             for i in range(first, last):
                 part = sliced(read, int(bounds[i] - bounds[first]), int(bounds[i + 1] - bounds[first]))
-                self._cache |= {(tree, name, i): _as_array(column) for name, column in part.items()}
+                self._cache |= {(tree, name, i): as_array(column) for name, column in part.items()}
 
     def _read_none(self, tree: str, name: str) -> Any:
-        return _as_array(self.stored.columns(tree)[name].empty())
+        return as_array(self.stored.columns(tree)[name].empty())
 
     def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
         return self.stored.read(tree, columns=names)
@@ -302,6 +311,12 @@ class Dataframes(Frame):
         """Return the columns of a tree that every dataframe with rows in it stores, in file order."""
         return self.cached(("columns", tree), lambda: self._common_columns(tree))
 
+    def check_types(self, tree: str, names: tuple[str, ...]) -> None:
+        """Raise DataError unless stored columns have the types that the data model declares."""
+        for frame in self.frames:
+            if tree in frame.tables:
+                frame.check_types(tree, names)
+
     def _common_columns(self, tree: str) -> tuple[str, ...]:
         holders = [f for f in self.frames if tree in f.tables]
         holders = [f for f in holders if f.n_rows(tree)] or holders[:1]
@@ -325,9 +340,9 @@ class Dataframes(Frame):
     def _concatenated(self, tree: str, name: str, filled: list[int], parts: list[Any]) -> Any:
         shifts = self._shifts(tree, name)
         if shifts is not None:
-            parts = [_shifted(part, int(shifts[i])) for i, part in zip(filled, parts, strict=True)]
+            parts = [shifted(part, int(shifts[i])) for i, part in zip(filled, parts, strict=True)]
         if isinstance(parts[0], Jagged):
-            return _joined_lists(parts)
+            return joined_lists(parts)
         return np.concatenate(parts)
 
     def _shifts(self, tree: str, name: str) -> np.ndarray | None:
@@ -350,39 +365,3 @@ def _difference(frame: Dataframe, tree: str, n: int, head: str, n_head: int) -> 
     if n == n_head:
         return ""
     return f"{tree} in {frame.label} has {n} rows, {head} has {n_head}; they share the row number"
-
-
-def _as_array(column: Any) -> Any:
-    if not isinstance(column, Jagged):
-        return column
-    import awkward as ak
-
-    offsets = ak.index.Index64(column.offsets.astype(np.int64))
-    return ak.Array(ak.contents.ListOffsetArray(offsets, ak.contents.NumpyArray(column.content)))
-
-
-def _chosen(column: Any, rows: Rows) -> Any:
-    is_all = isinstance(rows, slice) and rows == slice(0, len(column))
-    return column if is_all else column[rows]
-
-
-def _end_to_end(parts: list[Any]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    import awkward as ak
-
-    return ak.concatenate(parts)
-
-
-def _shifted(ids: Any, shift: int) -> Any:
-    if isinstance(ids, Jagged):
-        return ids._replace(content=_shifted(ids.content, shift))
-    return np.where(ids >= 0, ids + ids.dtype.type(shift), ids)
-
-
-def _joined_lists(parts: list[Jagged]) -> Jagged:
-    counts = np.concatenate([np.diff(part.offsets) for part in parts])
-    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    return Jagged(offsets, np.concatenate([part.content for part in parts]))

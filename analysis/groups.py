@@ -73,6 +73,11 @@ class Group:
         """Return the getter that a formula of `tree` reads as `name`."""
         return getters_of(tree, self.frame.columns(tree))[name]
 
+    def check_types(self, getter: Getter) -> None:
+        """Raise DataError unless what a getter reads is stored as the data model declares it."""
+        names = (getter.column,) if getter.column else tuple(self.stored_inputs(getter))
+        self.frame.check_types(getter.tree, names)
+
     def stored_inputs(self, getter: Getter) -> list[str]:
         """Return the stored columns that a formula reads, itself or through others."""
         columns: dict[str, None] = {}
@@ -109,6 +114,7 @@ class Group:
         return self.frame.cached(("grouping", self.name, column), lambda: self._group_rows(child, column))
 
     def _group_rows(self, child: "Group", column: tuple[str, str]) -> Grouping:
+        child.frame.check_types(column[0], (column[1],))
         (ids,) = child.frame.load(column[0], [column[1]])
         if len(ids) and ids.max() >= self.n_rows:
             where = f"{'.'.join(column)} in {self.frame.label}"

@@ -55,7 +55,8 @@ def slice_by(table: Table, getter: str, row: "Row | int") -> Table:
 def grouped_by(table: Table, getter: "Getter", n_parents: int = -1) -> Grouping:
     """Return the positions in `table` by the row that an index column points to; kept with the table."""
     key = ("grouped by", getter.name)
-    if key not in table._taken:
+    if key not in table._taken or len(table._taken[key].counts) < n_parents:
+        table._group.check_types(getter)
         ids = np.asarray(table._column(getter.tree, getter.column))
         if ids.dtype.kind not in "iu" or ids.ndim != 1:
             where = f"{getter.tree}.{getter.column} in {table._group.frame.label}"

@@ -106,6 +106,7 @@ class Table:
     # How it is answered.
 
     def _answer(self, getter: Getter, *args: Any, **kwargs: Any) -> Any:
+        self._group.check_types(getter)
         if getter.kind == "follow":
             return self._follow(getter)
         arguments = getter.signature.bind(*args, **kwargs).arguments

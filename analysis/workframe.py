@@ -53,6 +53,11 @@ class WorkFrame(Dataframe):
         """Return the names of the columns of a tree."""
         return self.made[tree].schema.names if tree in self.made else super().columns(tree)
 
+    def check_types(self, tree: str, names: tuple[str, ...]) -> None:
+        """Raise DataError unless stored columns have the types that the data model declares."""
+        if tree not in self.made:  # which were checked as they were filled
+            super().check_types(tree, names)
+
     def row_groups(self, tree: str) -> np.ndarray:
         """Return where row groups begin; a table in memory is one."""
         return np.array([0, self.n_rows(tree)]) if tree in self.made else super().row_groups(tree)

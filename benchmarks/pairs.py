@@ -38,7 +38,7 @@ class Nothing(Frame):
     def n_rows(self, tree):
         raise KeyError(tree)
 
-    n_bytes = columns = _read = _misaligned = n_rows
+    n_bytes = columns = check_types = _read = _misaligned = n_rows
 
 
 def make(n_collisions, n_tracks, seed=1):

@@ -65,6 +65,11 @@ class Overlay(Frame):
         """Return the names of the columns of a tree."""
         return tuple(self.made[tree]) if tree in self.made else self.parent.columns(tree)
 
+    def check_types(self, tree: str, names: tuple[str, ...]) -> None:
+        """Raise DataError unless stored columns have the types that the data model declares; made ones are free."""
+        if tree not in self.made:
+            self.parent.check_types(tree, names)
+
     def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
         if tree in self.made:
             return {name: self.made[tree][name] for name in names}

@@ -60,6 +60,18 @@ def test_parents_beyond_the_last_one_with_rows_have_empty_lists(aod):
     assert grouped.pt().tolist()[:4] == collisions.tracks.pt().tolist()[:4]
 
 
+def test_a_grouping_that_was_kept_grows_with_the_parents_asked_for(aod):
+    from o2dask.analysis.slicing import grouped_by
+
+    tracks = aod[0].tracks[aod[0].tracks.collisionId() < 4]
+    getter = tracks.getters["collisionId"]
+    few, many, again = (grouped_by(tracks, getter, n) for n in (-1, 20, 5))
+    assert (len(few.counts), len(many.counts), len(again.counts)) == (4, 20, 20)
+    np.testing.assert_array_equal(
+        many.counts, np.bincount(tracks.collisionId()[tracks.collisionId() >= 0], minlength=20)
+    )
+
+
 def test_a_column_that_is_no_index_is_refused(aod):
     with pytest.raises(UnknownNameError, match="has no index 'pt'"):
         group_by(aod[0].tracks, "pt", aod[0].collisions)
