@@ -7,7 +7,7 @@ from o2dask.reco.tpc.kernels_jit import body, launcher
 
 __all__ = ["crossed_rows", "dedx_track", "dedx_tracks", "select_lowest", "truncated_mean"]
 
-_ZERO = np.float32(0.0)
+_ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 
 
 @body
@@ -36,12 +36,16 @@ def select_lowest(a, begin, n, n_low):
 
 
 @body
-def truncated_mean(charge, path, begin, end, fraction, work):
-    """Return the mean of the lowest `fraction` of charge / path [per cm]; path 0: not used. work (m,) is scratch."""
+def truncated_mean(charge, path, drift, attachment, begin, end, fraction, work):
+    """Return the mean of the lowest `fraction` of charge / path [per cm]; path 0: not used. work (m,) is scratch.
+
+    drift : (m,) [cm]; the charge is corrected for the electrons lost on the way, `attachment` per cm, to second order.
+    """
     n = 0
     for k in range(begin, end):
         if path[k] > _ZERO:
-            work[begin + n] = np.float32(charge[k]) / path[k]
+            lost = attachment * drift[k]
+            work[begin + n] = np.float32(charge[k]) / path[k] * (_ONE + lost * (_ONE + _HALF * lost))
             n += 1
     if n == 0:
         return _ZERO
@@ -65,16 +69,16 @@ def crossed_rows(row, path, begin, end):
 
 
 @body
-def dedx_track(i, first, row, q_tot, q_max, path, fraction, work, dedx, crossed):
+def dedx_track(i, first, row, q_tot, q_max, path, drift, attachment, fraction, work, dedx, crossed):
     """Write dedx (n, 2) float32 of q_tot and q_max, and crossed (n,) int32 of track i."""
     begin, end = first[i], first[i + 1]
-    dedx[i, 0] = truncated_mean(q_tot, path, begin, end, fraction, work)
-    dedx[i, 1] = truncated_mean(q_max, path, begin, end, fraction, work)
+    dedx[i, 0] = truncated_mean(q_tot, path, drift, attachment, begin, end, fraction, work)
+    dedx[i, 1] = truncated_mean(q_max, path, drift, attachment, begin, end, fraction, work)
     crossed[i] = crossed_rows(row, path, begin, end)
 
 
 @launcher
-def dedx_tracks(first, row, q_tot, q_max, path, fraction, work, dedx, crossed):
+def dedx_tracks(first, row, q_tot, q_max, path, drift, attachment, fraction, work, dedx, crossed):
     """Run `dedx_track` on every track; clusters of a track are contiguous, work (m,) float32 is scratch."""
     for i in prange(dedx.shape[0]):
-        dedx_track(i, first, row, q_tot, q_max, path, fraction, work, dedx, crossed)
+        dedx_track(i, first, row, q_tot, q_max, path, drift, attachment, fraction, work, dedx, crossed)

@@ -25,8 +25,8 @@ class ErrorModel:
     collisions in 2 and in 32 orbits.
     """
 
-    merging_y: float = 1.15
-    merging_z: float = 1.22
+    merging_y: float = 1.22
+    merging_z: float = 1.3
 
     y: tuple[Terms, Terms, Terms, Terms] = (
         (0.0022, 4.1e-5, 0.0054),
@@ -123,6 +123,8 @@ class TpcTrackingParams:
     merge_max_gap, merge_max_overlap : rows between two pieces of one track, or in both.
     merge_chi2 : largest chi2 (5 parameters) of two pieces; low leaves clones, high makes fakes.
     merge_window : largest distance in z of the ends [cm].
+    attachment_per_cm : electrons lost per cm of drift, for dE/dx: as simulated (O2's AttCoeff * OxygenCont over the
+        drift velocity); real data give it by calibration.
     dedx_fraction : part of the clusters, those of least charge, whose mean is dE/dx.
     """
 
@@ -148,6 +150,7 @@ class TpcTrackingParams:
     merge_max_overlap: int = 3
     merge_chi2: float = 50.0
     merge_window: float = 60.0
+    attachment_per_cm: float = 4.84e-4
     dedx_fraction: float = 0.6
 
     def __post_init__(self) -> None:

@@ -86,9 +86,10 @@ def _tracks(clusters: Columns, found: TrackResult, params: TpcTrackingParams, bz
     dedx, crossed = backend.empty((n, 2), f4), backend.empty(n, np.int32)
     charges = clusters["q_tot"][found.clusters], clusters["q_max"][found.clusters]
     fraction = f4(params.dedx_fraction)
-    columns = backend.send((first, found.hit_row, *charges, found.path))
+    drift = np.maximum(DRIFT_LENGTH_CM - depth - np.repeat(shift.astype(f4), np.diff(first)), 0).astype(f4)
+    columns = backend.send((first, found.hit_row, *charges, found.path, drift))
     work = backend.scratch("dedx.work", len(depth), f4)
-    backend.run(dedx_tracks, n, *columns, fraction, work, dedx, crossed)
+    backend.run(dedx_tracks, n, *columns, f4(params.attachment_per_cm), fraction, work, dedx, crossed)
     dedx, crossed = backend.fetch(dedx), backend.fetch(crossed)
     own = np.where(found.sector < 18, SIDE_A, SIDE_C)
     return Columns(

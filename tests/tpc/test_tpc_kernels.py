@@ -275,7 +275,7 @@ def test_the_truncated_mean_is_that_of_the_lowest_part() -> None:
     path = rng.uniform(0.7, 2, 150).astype(F4)
     path[::10] = 0
     work = np.zeros(150, F4)
-    value = truncated_mean(charge, path, 0, 150, F4(0.6), work)
+    value = truncated_mean(charge, path, np.zeros(150, F4), F4(0), 0, 150, F4(0.6), work)
     per_cm = np.sort(charge[path > 0] / path[path > 0])
     assert value == pytest.approx(per_cm[: int(0.6 * len(per_cm))].mean(), rel=1e-5)
 
