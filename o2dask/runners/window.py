@@ -6,6 +6,8 @@ Dask queues no task that asks for resources (distributed#9164), so this is the o
 from collections import deque
 from collections.abc import Hashable
 
+import numpy as np
+
 from o2dask.timeframe import TimeframeRef
 
 __all__ = ["MemoryModel", "Pacer", "Window"]
@@ -13,6 +15,11 @@ __all__ = ["MemoryModel", "Pacer", "Window"]
 UNKNOWN_BYTES = 256 << 20
 """First guess for a timeframe of unknown stored size [bytes]: that of 16 MiB expanded 16 times. Too low risks memory in
 the first few timeframes, too high delays the second worker until the first timeframe is done."""
+
+
+LINE_FROM = 8
+"""Measurements before a line is drawn through them; before, and for timeframes larger than these, the worst ratio of
+memory to stored size counts."""
 
 
 class MemoryModel:
@@ -29,7 +36,9 @@ class MemoryModel:
 
     def __init__(self, expansion: float, n_recent: int = 16) -> None:
         self._guess = expansion
-        self._ratios: deque[float] = deque(maxlen=n_recent)
+        self._pairs: deque[tuple[int, int]] = deque(maxlen=n_recent)
+        self._line: tuple[float, float, float] | None = None
+        self._largest = 0.0
         self._sizes: deque[int] = deque(maxlen=n_recent)
 
     @property
@@ -41,13 +50,30 @@ class MemoryModel:
         """Return the memory that the timeframe is expected to take [bytes]."""
         if not ref.n_bytes:
             return max(self._sizes, default=UNKNOWN_BYTES)
-        return int(ref.n_bytes * max(1.0, max(self._ratios, default=self._guess)))
+        if self._line is not None and ref.n_bytes <= self._largest:
+            start, slope, most_above = self._line
+            return int(max(ref.n_bytes, start + slope * ref.n_bytes + most_above))
+        return int(ref.n_bytes * max(1.0, max((took / n for n, took in self._pairs), default=self._guess)))
 
     def observe(self, ref: TimeframeRef, footprint: int) -> None:
         """Learn what a timeframe took [bytes]."""
         self._sizes.append(max(1, footprint))
         if ref.n_bytes:
-            self._ratios.append(footprint / ref.n_bytes)
+            self._pairs.append((ref.n_bytes, footprint))
+            self._fit()
+
+    def _fit(self) -> None:
+        """Find the line through what was measured, and how far above it the worst lies.
+
+        A small timeframe takes more in units of its size than a large one, by what every timeframe takes: a ratio
+        alone would promise large ones far too much, and workers would idle under a tight budget.
+        """
+        stored, took = np.array(self._pairs, np.float64).T
+        self._largest, self._line = stored.max(), None
+        if len(stored) >= LINE_FROM and stored.max() > 1.2 * stored.min():
+            slope = max(0.0, float(np.cov(stored, took, bias=True)[0, 1] / stored.var()))
+            start = float(took.mean() - slope * stored.mean())
+            self._line = start, slope, float((took - start - slope * stored).max())
 
 
 class Window:

@@ -67,6 +67,27 @@ def test_the_guess_is_replaced_by_the_largest_recent_measurement() -> None:
     assert MemoryModel(0.5).estimate(ref(1, 10)) == 10, "never less than the stored bytes"
 
 
+def test_what_every_timeframe_takes_is_not_promised_again_for_each_of_its_bytes() -> None:
+    model = MemoryModel(10.0)
+    sizes = [100, 400, 150, 900, 120, 300, 1000, 200]
+    for i, size in enumerate(sizes):
+        assert model.estimate(ref(9, 1000)) == 10_000 if not i else True
+        model.observe(ref(i, size), 5000 + 3 * size + (80 if i == 3 else 0))
+    for size in (100, 500, 1000):
+        assert 5000 + 3 * size <= model.estimate(ref(9, size)) <= 5000 + 3 * size + 160
+    assert model.estimate(ref(9, 2000)) >= 2000 * 53, "larger than any seen: the worst ratio counts"
+
+
+@settings(max_examples=100, deadline=None)
+@given(pairs=st.lists(st.tuples(st.integers(1, 1000), st.integers(1, 10**6)), min_size=1, max_size=16))
+def test_no_timeframe_that_was_measured_is_promised_less_than_it_took(pairs) -> None:
+    model = MemoryModel(10.0)
+    for i, (size, took) in enumerate(pairs):
+        model.observe(ref(i, size), took)
+    for size, took in pairs:
+        assert model.estimate(ref(99, size)) >= took - 1 - 1e-6 * took
+
+
 def test_memory_that_grows_as_it_is_learnt_closes_the_window() -> None:
     model = MemoryModel(1.0)
     window = Window(8, 1000, 2, model)
