@@ -3,7 +3,6 @@
 o2dask run examples/workflows/sampler_to_sink.py:workflow --timeframes 5 --gain "--threshold 2"
 """
 
-
 import o2dask as o2
 from o2dask.services import Monitoring
 
