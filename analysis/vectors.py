@@ -16,7 +16,7 @@ def four_momenta(table: "Table", m: float | None = None) -> Any:
     Parameters
     ----------
     table : Table
-        Must give pt, eta and phi, or px, py, pz and e.
+        Must give pt, eta and phi, or px, py, pz, or these and e.
     m : float, optional
         Mass hypothesis [GeV/c2]; left out for tables that store the energy.
 
@@ -33,7 +33,10 @@ def four_momenta(table: "Table", m: float | None = None) -> Any:
         return vector.zip({"px": table.px(), "py": table.py(), "pz": table.pz(), "E": table.e()})
     if m is None:
         raise ConfigError(f"p4 of {table!r}: it stores no energy; give a mass in GeV/c2, as in p4(0.13957)")
-    if not {"pt", "eta"} <= table.getters.keys():
-        raise ConfigError(f"p4 of {table!r}: it has no pt and eta")
-    pt = table.pt()
-    return vector.zip({"pt": pt, "eta": table.eta(), "phi": table.phi(), "mass": ak.full_like(pt, m)})
+    if {"pt", "eta", "phi"} <= table.getters.keys():
+        pt = table.pt()
+        return vector.zip({"pt": pt, "eta": table.eta(), "phi": table.phi(), "mass": ak.full_like(pt, m)})
+    if {"px", "py", "pz"} <= table.getters.keys():
+        px = table.px()
+        return vector.zip({"px": px, "py": table.py(), "pz": table.pz(), "mass": ak.full_like(px, m)})
+    raise ConfigError(f"p4 of {table!r}: it has neither pt, eta and phi nor px, py and pz")

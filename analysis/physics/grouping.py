@@ -38,12 +38,7 @@ def group_by(table: Table, index: str, parents: Table) -> Table:
         raise UnknownNameError(f"{table!r} has no index {index!r}; {close_to(index, known)}")
     numbers = column(parents, "globalIndex")
     grouping = grouped_by(table, getter, int(numbers.max(initial=-1)) + 1)
-    # A grouping made earlier for another question may end with the last parent that has rows.
-    has_rows = numbers < len(grouping.counts)
-    starts, counts = np.zeros((2, len(numbers)), np.int64)
-    starts[has_rows] = grouping.starts[numbers[has_rows]]
-    counts[has_rows] = grouping.counts[numbers[has_rows]]
-    offsets, rows = indices.expand(starts, counts)
+    offsets, rows = indices.expand(grouping.starts[numbers], grouping.counts[numbers])
     rows = rows if grouping.order is None else grouping.order[rows]
     return Table(table._group, indices.pick(table._rows, rows), (ListLevel(offsets),))
 

@@ -1,6 +1,4 @@
-"""Real derived AO2D files of ALICE, and a file of the same make for machines that do not have them."""
-
-from pathlib import Path
+"""Real files of ALICE, and made ones of the same make, which machines without them have as well; see conftest."""
 
 import awkward as ak
 import numpy as np
@@ -9,43 +7,6 @@ import uproot
 
 from o2dask.analysis import open_aod
 from o2dask.errors import DataError
-
-SHARED = Path(__file__).parents[2] / "../shared/data/aod"
-UD = "AO2D_ud_run529399.root"
-HF = "AnalysisResults_trees_hf.root"
-
-
-@pytest.fixture(scope="session")
-def ud_file(tmp_path_factory):
-    """The real file, else one with the same trees and branches."""
-    if (SHARED / UD).exists():
-        return SHARED / UD
-    path = tmp_path_factory.mktemp("ud") / UD
-    rng = np.random.default_rng(1)
-    with uproot.recreate(path) as file:
-        for number in (2273751408283648, 2273751408289536):
-            file[f"DF_{number}/O2udcollision"] = {
-                "fGlobalBC": np.arange(5, dtype=np.uint64),
-                "fPosZ": rng.normal(0, 5, 5).astype(np.float32),
-            }
-            file[f"DF_{number}/O2udtrack"] = {
-                "fIndexUDCollisions": np.repeat(np.arange(5, dtype=np.int32), 2),
-                "fPx": rng.normal(0, 1, 10).astype(np.float32),
-                "fSign": np.tile(np.array([1, -1], np.int32), 5),
-            }
-            file[f"DF_{number}/O2udtrackpid"] = {"fTPCNSigmaPi": rng.normal(0, 1, 10).astype(np.float32)}
-    return path
-
-
-@pytest.fixture(scope="session")
-def hf_file(tmp_path_factory):
-    if (SHARED / HF).exists():
-        return SHARED / HF
-    path = tmp_path_factory.mktemp("hf") / HF
-    with uproot.recreate(path) as file:
-        ids = {f"fIndexTracks_{i}": np.arange(20, dtype=np.int32) for i in range(2)}
-        file["DF_2835049532001/O2hftrackidxp2"] = ids
-    return path
 
 
 def branch(path, frame, tree, name):
@@ -92,12 +53,20 @@ def test_an_index_into_the_parent_file_is_read_but_cannot_be_followed(hf_file):
         pairs.track0()
 
 
-def test_every_column_of_a_real_file_has_a_getter(ud_file):
-    for frame in open_aod(ud_file):
-        for tree in frame.tables:
-            table = frame[tree]
-            columns = {getter.column for getter in table.getters.values() if getter.kind == "stored"}
-            assert columns == set(frame.columns(tree))
-            for getter in table.getters.values():
-                if getter.kind == "stored":
-                    assert len(getattr(table, getter.name)()) == frame.n_rows(tree)
+def test_every_column_reads_back_under_its_name_with_its_type_and_values(real_file):
+    n_columns = 0
+    with uproot.open(real_file) as file:
+        for frame in open_aod(real_file):
+            stored = file[frame.label].classnames(cycle=False)
+            assert set(frame.tables) == {tree for tree, kind in stored.items() if kind == "TTree"}
+            for tree in frame.tables:
+                table, branches = frame[tree], file[f"{frame.label}/{tree}"].arrays(library="np")
+                assert tuple(branches) == frame.columns(tree)
+                getters = {g.column: g.name for g in table.getters.values() if g.kind == "stored"}
+                assert getters.keys() == branches.keys()
+                for name, want in branches.items():
+                    assert table[name].dtype == want.dtype
+                    np.testing.assert_array_equal(table[name], want)
+                    np.testing.assert_array_equal(getattr(table, getters[name])(), want)
+                    n_columns += 1
+    assert n_columns

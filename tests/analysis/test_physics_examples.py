@@ -22,7 +22,7 @@ def number_after(text, words):
     return float(re.search(re.escape(words) + r"\s*(-?[0-9.]+)", text)[1])
 
 
-@pytest.mark.parametrize("name", [*ON_AOD, "v2_event_plane"])
+@pytest.mark.parametrize("name", [*ON_AOD, "v2_event_plane", "ud_tracks"])
 def test_examples_are_short_and_state_their_expectation(name):
     text = (EXAMPLES / f"{name}.py").read_text()
     assert len(text.splitlines()) < 60
@@ -74,6 +74,20 @@ def test_flow_comes_back(monkeypatch, capsys):
     for method in ("event plane", "scalar product"):
         value, error = map(float, re.search(rf"v2 from the {method} +(\S+) \+- ([0-9.]+),", text).groups())
         assert abs(value - 0.08) < 5 * error
+
+
+def test_rho_stand_at_their_mass(monkeypatch, capsys):
+    text = output_of("ud_tracks", monkeypatch, capsys)
+    assert number_after(text, "dataframes,") > 200
+    assert abs(number_after(text, "mean mass there") - 0.775) < 0.02
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # no pair in the made file
+def test_derived_data_that_were_not_made_here_are_read_by_the_example(ud_file, monkeypatch, capsys):
+    text = output_of("ud_tracks", monkeypatch, capsys, ud_file)
+    assert 0 <= number_after(text, "dataframes,") <= int(text.split()[0])
+    if "shared" in str(ud_file):
+        assert "76 pairs in 43 dataframes, 41 within" in text
 
 
 def test_examples_take_the_aod_from_the_environment(physics_aod, monkeypatch, capsys):
