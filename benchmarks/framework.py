@@ -9,6 +9,9 @@ any framework in Python can cost. Then the driver's memory over many small timef
 busy_fraction      time of workers within tasks / (wall time x workers)
 overhead_fraction  1 - time within processors / (wall time x workers)
 Both include ramp and tail of a run. Workers are started and warmed up outside the clock.
+
+Then what one processor more costs, whatever it does: five processors, each of 10 ms, 100 ms or 1 s of CPU, on every
+runner; ``isolated`` has them all expendable, in processes of their own (inline, so that nothing else is in the figure).
 """
 
 import argparse
@@ -19,11 +22,13 @@ import platform
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from distributed import LocalCluster
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +36,8 @@ from o2dask.context import ProcessingContext, WorkerState
 from o2dask.monitoring.events import Event, TimeframeCommitted
 from o2dask.runners.batch import run_batch
 from o2dask.runners.folder import FolderSink
+from o2dask.runners.inline import run_inline
+from o2dask.runners.nothing import NoSink
 from o2dask.runners.report import RunReport
 from o2dask.runners.settings import BatchSettings
 from o2dask.runners.step import Account, commit, run_step
@@ -136,6 +143,31 @@ def overhead(address: str, pool: ProcessPoolExecutor, n_workers: int, seconds: f
     }
 
 
+def chain_of(each: float, isolated: bool) -> Topology:
+    """Return five processors of the same CPU time each [s], all expendable if they are to be isolated."""
+    equal = synthetic(each * len(CHAIN))
+    options = {name: {"seconds": each} for name, _ in CHAIN}
+    processors = tuple(replace(p, expendable=isolated, cost_ms=1e3 * each) for p in equal.processors)
+    return compile_workflow(WorkflowSpec("equal", processors), options)
+
+
+def per_processor(address: str, threads: str, n_workers: int, each: float, n: int) -> dict[str, Any]:
+    """Return what the framework takes per processor and timeframe [ms of a worker], and its share, on every runner."""
+    row: dict[str, Any] = {"seconds_per_processor": each, "n_timeframes": n}
+    for name, where in (("inline", None), ("isolated", None), ("threads", threads), ("processes", address)):
+        topology = chain_of(each, name == "isolated")
+        if where is None:  # without what it takes to start the five processes
+            first, second = (run_inline(topology, timeframes(n), NoSink()) for n in (2, n + 2))
+            total = second.wall_s - first.wall_s
+            inside = sum(second.seconds.values()) - sum(first.seconds.values())
+        else:
+            report = run_batch(topology, timeframes(n), NoSink(), settings=BatchSettings(scheduler=where))
+            total, inside = report.wall_s * n_workers, sum(report.seconds.values())
+        row[f"{name}_share"] = 1 - inside / total
+        row[f"{name}_ms"] = 1e3 * (total - inside) / (n * len(CHAIN))
+    return row
+
+
 def memory(address: str, n: int) -> dict[str, float]:
     """Return the growth of the driver (scheduler included) per timeframe over the second half of many small ones."""
     process, sizes = psutil.Process(), []
@@ -175,13 +207,23 @@ def main() -> None:
         list(pool.map(whole_timeframe, [synthetic(0.02)] * 8, timeframes(8), [f"{f}/warm2"] * 8))
         rows = [overhead(cluster.scheduler_address, pool, args.workers, seconds, n) for seconds, n in sizes]
         held = memory(cluster.scheduler_address, 100 if args.small else 600)
+        with LocalCluster(
+            n_workers=1, threads_per_worker=args.workers, processes=False, dashboard_address=None, protocol="inproc"
+        ) as threads:
+            each = [(0.01, 40), (0.1, 6)] if args.small else [(0.01, 200), (0.1, 40), (1.0, 6)]
+            costs = [
+                per_processor(cluster.scheduler_address, threads.scheduler_address, args.workers, seconds, n)
+                for seconds, n in each
+            ]
     show(rows, held, args.workers)
+    show_costs(costs)
     if args.json:
         figures = {
             "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
             "workers": args.workers,
             "overhead": rows,
             "memory": held,
+            "per_processor": costs,
         }
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -208,6 +250,18 @@ def show(rows: list[dict[str, Any]], held: dict[str, float], n_workers: int) -> 
         f"Driver with scheduler over {held['n_timeframes']} timeframes: {held['driver_mib_start']:.0f} MiB to "
         f"{held['driver_mib_end']:.0f} MiB, {held['driver_kib_per_timeframe']:.1f} KiB per timeframe in the second half"
     )
+
+
+def show_costs(costs: list[dict[str, Any]]) -> None:
+    """Print what a processor costs beyond what it does."""
+    table = Table(title="Framework per processor and timeframe: ms of a worker, share of its time")
+    runners = ("inline", "isolated", "threads", "processes")
+    for name in ("s per processor", *runners):
+        table.add_column(name, justify="right")
+    for row in costs:
+        cells = [f"{row[f'{name}_ms']:.2f} ms, {row[f'{name}_share']:.1%}" for name in runners]
+        table.add_row(f"{row['seconds_per_processor']:g}", *cells)
+    Console().print(table)
 
 
 if __name__ == "__main__":
