@@ -516,7 +516,7 @@ def test_four_momenta_have_the_mass_that_was_asked_for(aod):
     np.testing.assert_allclose(aod[0].mcParticles.p4().E, aod[0].mcParticles.e(), rtol=1e-6)
     with pytest.raises(ConfigError, match=r"it stores no energy; give a mass in GeV/c2"):
         tracks.p4()
-    with pytest.raises(ConfigError, match="has no pt and eta"):
+    with pytest.raises(ConfigError, match="has neither pt, eta and phi nor px, py and pz"):
         aod[0].collisions.p4(0.1)
 
 
