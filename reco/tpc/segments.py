@@ -73,8 +73,13 @@ def with_room(shape: "int | tuple[int, ...]", dtype: "type | str") -> np.ndarray
 def extended(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return `a` followed by `b`; written behind `a` where its memory has room, else a copy."""
     buffer, n = a.base, len(a) + len(b)
-    is_front = isinstance(buffer, np.ndarray) and buffer.dtype == a.dtype and buffer.ctypes.data == a.ctypes.data
-    if is_front and buffer.shape[1:] == a.shape[1:] and len(buffer) >= n:
+    if (
+        isinstance(buffer, np.ndarray)
+        and buffer.dtype == a.dtype
+        and buffer.shape[1:] == a.shape[1:]
+        and buffer.ctypes.data == a.ctypes.data
+        and len(buffer) >= n
+    ):
         buffer[len(a) : n] = b
         return buffer[:n]
     return np.concatenate([a, b])
