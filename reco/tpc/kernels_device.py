@@ -6,6 +6,7 @@ from o2dask.reco.tpc.kernels_dedx import dedx_track, dedx_tracks
 from o2dask.reco.tpc.kernels_fit import fit_track, fit_tracks
 from o2dask.reco.tpc.kernels_following import fill_sector, fill_tracks, find_color, find_in_color
 from o2dask.reco.tpc.kernels_grid import sort_cells, sort_row
+from o2dask.reco.tpc.kernels_loopers import find_next_leg, find_next_legs
 from o2dask.reco.tpc.kernels_merging import find_partner, find_partners
 from o2dask.reco.tpc.kernels_positions import locate, locate_all
 
@@ -70,6 +71,14 @@ def dedx_kernel(first, row, q_tot, q_max, path, drift, attachment, fraction, wor
         dedx_track(i, first, row, q_tot, q_max, path, drift, attachment, fraction, work, dedx, crossed)
 
 
+@cuda.jit
+def legs_kernel(legs, tolerance, follower, distance):
+    """Run `find_next_leg` on every leg."""
+    a = cuda.grid(1)
+    if a < follower.shape[0]:
+        find_next_leg(a, legs, tolerance, follower, distance)
+
+
 KERNELS = {
     locate_all: locate_kernel,
     sort_cells: sort_kernel,
@@ -77,6 +86,7 @@ KERNELS = {
     fill_tracks: fill_kernel,
     fit_tracks: fit_kernel,
     find_partners: partners_kernel,
+    find_next_legs: legs_kernel,
     dedx_tracks: dedx_kernel,
 }
 """The kernel of each CPU launcher; both take the same arguments."""

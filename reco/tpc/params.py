@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from o2dask.errors import ConfigError
 from o2dask.reco.geometry.material import GAS
 
-__all__ = ["ErrorModel", "GasModel", "SeedRound", "TpcTrackingParams", "WidthModel", "reference_params"]
+__all__ = ["ErrorModel", "GasModel", "LooperParams", "SeedRound", "TpcTrackingParams", "WidthModel", "reference_params"]
 
 
 Terms = tuple[float, float, float]
@@ -103,6 +103,27 @@ class SeedRound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LooperParams:
+    """When two tracks are legs of one looper; narrow leaves clones, wide joins strangers in dense events.
+
+    max_pt : of a leg [GeV/c]; above 0.19 a pion leaves the TPC before it turns back (0.5 T). 0: no merging.
+    centre, radius : of the circles, in radii. slope : of dz per transverse length. z_cm, z_part : of z where the next
+        leg begins, a constant [cm] and a part of the way. From simulated Pb-Pb; a pion of 0.1 GeV/c loses 2 % per turn.
+    """
+
+    max_pt: float = 0.2
+    centre: float = 0.07
+    radius: float = 0.07
+    slope: float = 0.04
+    z_cm: float = 2.5
+    z_part: float = 0.05
+
+    def __post_init__(self) -> None:
+        if min(self.max_pt, self.centre, self.radius, self.slope, self.z_cm, self.z_part) < 0:
+            raise ConfigError(f"loopers: want numbers >= 0, got {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TpcTrackingParams:
     """Settings of the TPC tracker.
 
@@ -123,6 +144,7 @@ class TpcTrackingParams:
     merge_max_gap, merge_max_overlap : rows between two pieces of one track, or in both.
     merge_chi2 : largest chi2 (5 parameters) of two pieces; low leaves clones, high makes fakes.
     merge_window : largest distance in z of the ends [cm].
+    loopers : which tracks are legs of one looper.
     attachment_per_cm : electrons lost per cm of drift, for dE/dx: as simulated (O2's AttCoeff * OxygenCont over the
         drift velocity); real data give it by calibration.
     dedx_fraction : part of the clusters, those of least charge, whose mean is dE/dx.
@@ -150,6 +172,7 @@ class TpcTrackingParams:
     merge_max_overlap: int = 3
     merge_chi2: float = 50.0
     merge_window: float = 60.0
+    loopers: LooperParams = field(default_factory=LooperParams)
     attachment_per_cm: float = 4.84e-4
     dedx_fraction: float = 0.6
 

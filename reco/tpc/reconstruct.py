@@ -104,7 +104,7 @@ def _tracks(clusters: Columns, found: TrackResult, params: TpcTrackingParams, bz
             "q2pt": par[:, 5].copy(),
             "cov": found.cov,
             "chi2": found.chi2,
-            "x_out": pad_rows().x[found.hit_row[first[1:] - 1]] if n else np.zeros(0, f4),
+            "x_out": pad_rows().x[found.hit_row[first[:-1] + found.n_fit - 1]] if n else np.zeros(0, f4),
             "time0": times.time0,
             "time_fwd": times.fwd,
             "time_bwd": times.bwd,

@@ -96,7 +96,7 @@ TRACKS = Schema(
         Column(name="time_bwd", dtype="float32", unit="time bin", text="time0 can be earlier by this much"),
         Column(name="dedx_tot", dtype="float32", unit="ADC/cm", text="truncated mean of q_tot per path length"),
         Column(name="dedx_max", dtype="float32", unit="ADC/cm", text="truncated mean of q_max per path length"),
-        Column(name="n_clusters", dtype="int32", text="attached and used in the fit"),
+        Column(name="n_clusters", dtype="int32", text="attached; those of a looper's further legs are not in the fit"),
         Column(name="n_crossed_rows", dtype="int32", text="rows between first and last cluster with a cluster nearby"),
         Column(name="first_cluster", dtype="int32", text="first row in TPC/TRACKCLUSTERS"),
         Column(name="sides", dtype="uint8", text="1 A, 2 C, 3 crosses the central electrode (time0 is then measured)"),
@@ -105,7 +105,13 @@ TRACKS = Schema(
 
 TRACKCLUSTERS = Schema(
     "TPC/TRACKCLUSTERS",
-    (Column(name="cluster", dtype="int32", text="row in TPC/CLUSTERNATIVE; of one track contiguous, innermost first"),),
+    (
+        Column(
+            name="cluster",
+            dtype="int32",
+            text="row in TPC/CLUSTERNATIVE; of one track contiguous, innermost first; loopers leg by leg",
+        ),
+    ),
 )
 
 TRACKLABEL = Schema(

@@ -11,9 +11,10 @@ from o2dask.reco.tpc.grid import SortedClusters, make_detector, sort_clusters
 from o2dask.reco.tpc.kernels_following import fill_tracks, find_color
 from o2dask.reco.tpc.kernels_helix import B2C
 from o2dask.reco.tpc.kernels_types import Detector, Search, SeedPass
+from o2dask.reco.tpc.loopers import chains_of_legs
 from o2dask.reco.tpc.merging import Joined, join_crossing, join_pieces
 from o2dask.reco.tpc.params import SeedRound, TpcTrackingParams
-from o2dask.reco.tpc.segments import Hits, Segments, fit_segments, with_room
+from o2dask.reco.tpc.segments import Hits, Segments, fit_segments, take_ragged, with_room
 
 __all__ = ["TrackResult", "find_tracks", "track_clusters"]
 
@@ -23,7 +24,9 @@ class TrackResult(NamedTuple):
 
     par : (n, 6) float32, x y z snp tgl q2pt in the frame of `sector` (n,) uint8.
     cov : (n, 15) float32. chi2 : (n,) float32.
-    first : (n + 1,) int32; clusters : (m,) int32, rows of the input, innermost first, of one track contiguous.
+    first : (n + 1,) int32; clusters : (m,) int32, rows of the input, of one track contiguous, leg by leg for loopers,
+        each leg innermost first.
+    n_fit : (n,) int32, clusters of the first leg: those in the fit.
     path : (m,) float32, length of the track over each cluster's pad [cm].
     hit_row, hit_sector : (m,) uint8; hit_z : (m,) float32 [cm], the input's, but true for tracks with a shift.
     shift : (n,) float32 [cm]
@@ -37,6 +40,7 @@ class TrackResult(NamedTuple):
     chi2: np.ndarray
     sector: np.ndarray
     first: np.ndarray
+    n_fit: np.ndarray
     clusters: np.ndarray
     path: np.ndarray
     hit_row: np.ndarray
@@ -188,19 +192,37 @@ def track_clusters(
     if not params.is_absolute:
         tracks = join_crossing(tracks, detector, params, backend)
     clock.lap("merging")
-    result = _result(tracks, params, clock.stages)
+    result = _result(tracks, params, clock.stages, float(detector.field[0]), backend)
     clock.lap("output")
     return result
 
 
-def _result(tracks: Joined, params: TpcTrackingParams, stages: dict[str, float]) -> TrackResult:
-    """Return the tracks with enough clusters, without the clusters that the fit left out."""
+def _result(
+    tracks: Joined, params: TpcTrackingParams, stages: dict[str, float], bz: float, backend: Backend
+) -> TrackResult:
+    """Return the tracks with enough clusters, loopers as one, without the clusters that the fit left out."""
     segments, fitted, shift = tracks
-    keep = fitted.n_used >= params.min_clusters
-    used = (fitted.path > 0) & np.repeat(keep, np.diff(segments.hits.first))
-    first = np.zeros(int(keep.sum()) + 1, np.int32)
-    np.cumsum(fitted.n_used[keep], out=first[1:])
-    par, cov, chi2, _, sector, path = fitted
     hits = segments.hits
-    members = (hits.cluster[used], path[used], hits.row[used], hits.sector[used], hits.z[used])
-    return TrackResult(par[keep], cov[keep], chi2[keep], sector[keep], first, *members, shift[keep], stages)
+    keep = fitted.n_used >= params.min_clusters
+    legs = np.zeros(0, np.int64)
+    offsets = np.zeros(1, np.int64)
+    if params.loopers.max_pt > 0:
+        # tracks across the electrode have the true z, others do not: they are not compared
+        rows = np.flatnonzero(keep & np.isnan(shift))
+        offsets, chosen = chains_of_legs(fitted.par[rows], fitted.sector[rows], bz, params.loopers, backend)
+        legs = rows[chosen]
+    keep[legs] = False
+    used = fitted.path > 0
+    # loopers come last: their first leg gives the track
+    rows = np.concatenate([np.flatnonzero(keep), legs[offsets[:-1]]])
+    _, of_legs = take_ragged(hits.first, legs)
+    of_legs = of_legs[used[of_legs]]
+    used &= np.repeat(keep, np.diff(hits.first))
+    at = np.concatenate([np.flatnonzero(used), of_legs])
+    per_looper = np.add.reduceat(fitted.n_used[legs], offsets[:-1]) if len(legs) else np.zeros(0, np.int32)
+    first = np.zeros(len(rows) + 1, np.int32)
+    np.cumsum(np.concatenate([fitted.n_used[keep], per_looper]), out=first[1:])
+    par, cov, chi2, _, sector, path = fitted
+    n_fit = fitted.n_used[rows]
+    members = (hits.cluster[at], path[at], hits.row[at], hits.sector[at], hits.z[at])
+    return TrackResult(par[rows], cov[rows], chi2[rows], sector[rows], first, n_fit, *members, shift[rows], stages)

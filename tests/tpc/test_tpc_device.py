@@ -114,8 +114,8 @@ def test_every_kernel_compiles_to_ptx_without_double_precision_in_its_state(
     capability: str, event: tuple[Path, Columns]
 ) -> None:
     ptx = _run(_PTX, str(event[0]), capability)
-    assert ptx.count(".visible .entry") == 7
-    assert ptx.count(f".target sm_{capability.replace('.', '')}") == 7
+    assert ptx.count(".visible .entry") == 8
+    assert ptx.count(f".target sm_{capability.replace('.', '')}") == 8
     assert "fma.rn.f32" in ptx
     # pads and times of raw clusters are located in double precision, nothing else is
     assert ptx.count("fma.rn.f64") + ptx.count("mul.f64") < 20, "float64 arithmetic crept into the float32 kernels"
