@@ -8,7 +8,7 @@
 It needs a fixture `scheduler_address` of a Dask scheduler with at least one worker; `workers` makes one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,18 +29,15 @@ def contents(folder: "Path | str") -> dict[str, bytes]:
 
 
 @contextmanager
-def workers(n_workers: int = 2, memory_limit: str = "4GiB") -> Iterator[Any]:
+def workers(n_workers: int = 2, memory: str = "8GiB", resources: Mapping[str, float] | None = None) -> Iterator[Any]:
     """Give a cluster of worker processes as a batch run would start it, to be shared by many tests."""
     import dask
-    from distributed import LocalCluster
 
-    from o2dask.runners.local import close_cluster, common_options, worker_config
+    from o2dask.runners.local import close_cluster, start_cpu, worker_config
 
-    settings = BatchSettings(workers=n_workers)
+    settings = BatchSettings(workers=n_workers, memory=memory, resources=resources or {})
     with dask.config.set(worker_config(n_workers)):
-        cluster = LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, memory_limit=memory_limit, **common_options(settings)
-        )
+        cluster = start_cpu(settings, n_workers, int(settings.memory or 0) // n_workers)
         try:
             yield cluster
         finally:

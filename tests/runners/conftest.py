@@ -8,8 +8,8 @@ from o2dask.runners.testing import workers
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Two worker processes of one thread."""
-    with workers(2) as cluster:
+    """Two worker processes of one thread, one of which has a tape."""
+    with workers(2, resources={"TAPE": 1}) as cluster:
         yield cluster
 
 

@@ -185,8 +185,8 @@ def test_state_is_built_once_per_worker(tmp_path, scheduler_address) -> None:
 
 def test_a_resource_that_no_worker_has_is_a_config_error_unless_it_is_a_gpu(tmp_path, scheduler_address) -> None:
     settings = BatchSettings(scheduler=scheduler_address)
-    with pytest.raises(ConfigError, match=r"has the resource TAPE; start one: dask worker .* --resources"):
-        run_batch(flow({"TAPE": 1}), timeframes(2), sink_at(tmp_path), settings=settings)
+    with pytest.raises(ConfigError, match=r"has the resource DISK; start one: dask worker .* --resources"):
+        run_batch(flow({"DISK": 1}), timeframes(2), sink_at(tmp_path), settings=settings)
     seen = []
     report = run_batch(flow({"GPU": 1}), timeframes(2), sink_at(tmp_path), settings=settings, progress=seen.append)
     assert report.ok

@@ -15,7 +15,7 @@ from distributed import Client
 from runner_flows import PATTERNS, CountingSink, flow, timeframes
 
 from o2dask.errors import ConfigError
-from o2dask.monitoring.events import Notice, TimeframeCommitted
+from o2dask.monitoring.events import TimeframeCommitted
 from o2dask.runners.batch import run_batch
 from o2dask.runners.cluster import open_backend
 from o2dask.runners.folder import FolderSink
@@ -39,12 +39,12 @@ def inline_bytes(path: Path, refs) -> dict[str, bytes]:
     return contents(path / "inline")
 
 
-def test_a_timeframe_that_crashes_its_worker_is_set_aside_and_the_others_finish_on_new_workers(tmp_path) -> None:
+def test_a_timeframe_that_crashes_its_worker_is_set_aside_and_the_others_finish_on_new_workers(
+    tmp_path, scheduler_address
+) -> None:
     refs = timeframes(6, "sleep=0.05", special={2: "segfault"})
-    settings = BatchSettings(workers=2, memory="4GiB", journal=tmp_path / "log")
-    seen = []
-    report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=seen.append)
-    assert any(isinstance(event, Notice) and "died and is replaced" in event.text for event in seen)
+    settings = BatchSettings(scheduler=scheduler_address, journal=tmp_path / "log")
+    report = run_batch(flow({"TAPE": 1}), refs, sink_at(tmp_path), settings=settings)
     assert [q.ref for q in report.quarantined] == [refs[2]]
     reason = report.quarantined[0].reason
     assert "workers die in task reader: it crashes or needs more than its" in reason
@@ -76,8 +76,10 @@ def test_killed_workers_are_replaced_and_nothing_is_lost_or_done_twice(tmp_path,
 
 def test_a_nanny_that_gave_up_is_replaced(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("o2dask.runners.cluster.GIVEN_UP_AFTER_S", 0.5)
-    with open_backend(BatchSettings(workers=2, memory="4GiB"), frozenset()) as backend:
-        nanny = next(iter(backend.cluster.workers.values()))
+    batch = BatchSettings(workers=2, memory="4GiB", resources={"TAPE": 1})
+    with open_backend(batch, frozenset({"TAPE"})) as backend:
+        backend.supervise(now_please=True)
+        nanny = backend.cluster.workers[0]
         backend.cluster.sync(nanny.close)
         end = time.monotonic() + 60
         while time.monotonic() < end and not any("starting another" in n for n in backend.notices):
@@ -88,6 +90,9 @@ def test_a_nanny_that_gave_up_is_replaced(tmp_path, monkeypatch) -> None:
             time.sleep(0.1)
         assert len(backend.client.nthreads()) == len(backend.cluster.workers) == 2
         assert nanny not in backend.cluster.workers.values()
+        assert "worker 0 died and is replaced" in backend.notices
+        offered = [w["resources"] for w in backend.client.scheduler_info(n_workers=-1)["workers"].values()]
+        assert sorted(offered, key=len) == [{}, {"TAPE": 1.0}], "the one that is new has the share of the one before"
 
 
 def test_a_timeframe_over_its_deadline_is_set_aside_with_the_place_where_it_was(tmp_path, scheduler_address) -> None:
@@ -177,12 +182,11 @@ def kill_driver(path: Path, command: list[str], n_committed: int, wait_s: float)
     return {name.partition("/")[0] for name in contents(out) if not name.startswith(".aside")}
 
 
-def test_after_the_driver_is_killed_again_and_again_a_resumed_run_ends_with_the_same_bytes(tmp_path) -> None:
-    n, rng = 10, random.Random(1)
+def test_after_the_driver_is_killed_a_resumed_run_ends_with_the_same_bytes(tmp_path) -> None:
+    n, rng = 8, random.Random()
     command = [sys.executable, str(HERE / "runner_driver.py"), str(tmp_path), str(n), "0.15"]
-    first = kill_driver(tmp_path, command, 1, rng.uniform(0, 0.2))
-    committed = kill_driver(tmp_path, command, len(first) + 1, rng.uniform(0, 0.2))
-    assert 0 < len(first) < len(committed) < n and first < committed
+    committed = kill_driver(tmp_path, command, 2, rng.uniform(0, 0.2))
+    assert 1 < len(committed) < n
     begun = (tmp_path / "runs.txt").read_text().count("\n")
 
     done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=90, check=False)

@@ -63,10 +63,11 @@ def overlaps(spans: list[tuple[float, float]]) -> int:
     return max(np.cumsum([step for _, step in edges]))
 
 
-def test_no_more_tasks_share_a_resource_than_there_is_of_it_and_the_others_go_on(tmp_path: Path) -> None:
+def test_no_more_tasks_share_a_resource_than_there_is_of_it_and_the_others_go_on(
+    tmp_path: Path, scheduler_address
+) -> None:
     topology = chain(tmp_path, {"two": {"TAPE": 1}})
-    batch = BatchSettings(workers=2, memory="4GiB", resources={"TAPE": 1})
-    report = run_batch(topology, enumerated(12), NoSink(), settings=batch)
+    report = run_batch(topology, enumerated(12), NoSink(), settings=BatchSettings(scheduler=scheduler_address))
     assert report.ok
     spans = times(tmp_path)
     assert len(spans) == 36
