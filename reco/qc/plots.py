@@ -1,6 +1,7 @@
 """Pictures of performance and of a timeframe; matplotlib with mplhep's ALICE style, no physics."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,21 @@ DRIFT_US = 100.0
 """A little more than the full drift of the TPC [us]: a window that shows one collision."""
 CLUSTERS_SHOWN = 200_000
 """Points of a picture; more only make it slower to draw."""
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Style of the pictures, within: what others draw in this process is left alone."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import mplhep
+
+    sizes: dict[str, Any] = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 13)
+    page = {"figure.dpi": 110, "savefig.bbox": "tight", "font.family": "DejaVu Sans"}
+    with plt.style.context([mplhep.style.ALICE, sizes | page]):
+        yield
 
 
 def pull_widths(performance: Performance, pt_min: float = 0.3) -> dict[str, tuple[float, float]]:
@@ -61,15 +77,8 @@ def _bell(x: np.ndarray, height: float, mean: float, width: float) -> np.ndarray
 
 
 def _figure(size: tuple[float, float] = (7.0, 5.2)) -> tuple[Any, Any]:
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    import mplhep
 
-    plt.style.use(mplhep.style.ALICE)
-    sizes: dict[str, Any] = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 13)
-    plt.rcParams.update({**sizes, "figure.dpi": 110, "savefig.bbox": "tight", "font.family": "DejaVu Sans"})  # type: ignore[dict-item]
     return plt.subplots(figsize=size, layout="constrained")
 
 
@@ -81,6 +90,7 @@ def _save(figure: Any, path: Path) -> Path:
     return path
 
 
+@_style()
 def plot_performance(performance: Performance, folder: Path) -> dict[str, Path]:
     """Write the performance plots as PNG files into `folder`; return their paths by name."""
     return {
@@ -130,8 +140,6 @@ def _plot_resolution(performance: Performance, path: Path) -> Path:
 def _plot_pulls(performance: Performance, path: Path) -> Path:
     import matplotlib.pyplot as plt
 
-    figure, _ = _figure()
-    plt.close(figure)
     figure, grid = plt.subplots(1, 5, figsize=(16, 3.6), layout="constrained", sharey=True)
     h = performance.histograms["pulls"]
     first = h.axes["pt"].index(0.3001)
@@ -167,6 +175,7 @@ def _plot_spectrum(performance: Performance, path: Path) -> Path:
     return _save(figure, path)
 
 
+@_style()
 def plot_timeframe(clusters: Mapping[str, np.ndarray], on_track: Mapping[str, Any], path: Path) -> Path:
     """Write a picture of a timeframe: one collision seen along the beam, and the whole timeframe over time.
 
@@ -181,8 +190,6 @@ def plot_timeframe(clusters: Mapping[str, np.ndarray], on_track: Mapping[str, An
     """
     import matplotlib.pyplot as plt
 
-    figure, _ = _figure()
-    plt.close(figure)
     figure, (front, side) = plt.subplots(1, 2, figsize=(17, 8), width_ratios=(1, 1.1), layout="constrained")
     colour = (on_track["track"] * 7919) % 20
     start, stop = _quiet_window(clusters["time"][on_track["cluster"]], on_track["track"])
