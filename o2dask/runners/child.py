@@ -23,6 +23,7 @@ from o2dask.errors import O2DaskError, ProcessorError
 from o2dask.runners.payload import receive, send
 from o2dask.runners.step import packed
 from o2dask.specs import DataProcessorSpec
+from o2dask.workflow import faults
 from o2dask.workflow.execute import run_task
 from o2dask.workflow.lifecycle import finish, instance_of
 from o2dask.workflow.planner import PhysicalTask
@@ -105,7 +106,8 @@ class _Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep name, level and text."""
-        self._records.append((record.name, record.levelno, record.getMessage()))
+        if record.name != faults.__name__:  # these are events as well
+            self._records.append((record.name, record.levelno, record.getMessage()))
 
     def take(self) -> list[tuple[str, int, str]]:
         """Return what there is, and forget it."""
