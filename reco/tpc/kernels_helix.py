@@ -12,17 +12,7 @@ from o2dask.reco.tpc.kernels_field import field_at
 from o2dask.reco.tpc.kernels_jit import body, inlined
 from o2dask.reco.tpc.kernels_types import GAS_KNOTS, GAS_LOSS, GAS_MASS2, GAS_SCATTER, KNOTS_PER_INV_P
 
-__all__ = [
-    "B2C",
-    "GAS_STEP_CM",
-    "MAX_STEP_CM",
-    "advance",
-    "gas_step",
-    "loss_in_gas",
-    "propagate",
-    "rotate",
-    "transport",
-]
+__all__ = ["B2C", "GAS_STEP_CM", "MAX_STEP_CM", "advance", "gas_step", "propagate", "rotate", "transport"]
 
 B2C = np.float32(0.000299792458)
 """Curvature [1/cm] per kG and c/GeV."""
@@ -102,16 +92,6 @@ def transport(y, z, snp, tgl, q2pt, c, dx, curv):
 
 
 @inlined
-def loss_in_gas(inv_p, length, gas):
-    """Return -dp/p over `length` [cm, signed], at most a tenth, of a pion of 1/p [c/GeV]: linear between knots."""
-    at = min(inv_p * _KNOTS_PER_INV_P, _LAST_KNOT)
-    knot = int(at)
-    below = gas[GAS_LOSS + knot]
-    rel = (below + (gas[GAS_LOSS + knot + 1] - below) * (at - np.float32(knot))) * length
-    return min(max(rel, np.float32(-0.1)), np.float32(0.1))
-
-
-@inlined
 def gas_step(snp, tgl, q2pt, c, path, gas):
     """Return (q2pt, c) after `path` [cm, signed, transverse] of gas: energy loss and multiple scattering.
 
@@ -133,7 +113,13 @@ def gas_step(snp, tgl, q2pt, c, path, gas):
     qt = c[13] + noise * tq
     qq = c[14] + theta2 * tq * tq
     out = (c[0], c[1], c[2], c[3], c[4], ss, c[6], c[7], c[8], tt, c[10], c[11], c[12], qt, qq)
-    return q2pt * (_ONE + loss_in_gas(inv_p, length, gas)), out
+    at = min(inv_p * _KNOTS_PER_INV_P, _LAST_KNOT)
+    knot = int(at)
+    below = gas[GAS_LOSS + knot]
+    rel = (below + (gas[GAS_LOSS + knot + 1] - below) * (at - np.float32(knot))) * length
+    # a step never changes p by more than a tenth
+    rel = min(max(rel, np.float32(-0.1)), np.float32(0.1))
+    return q2pt * (_ONE + rel), out
 
 
 @inlined

@@ -8,9 +8,9 @@ import math
 import numpy as np
 
 from o2dask.reco.tpc.kernels_grid import nearest
+from o2dask.reco.tpc.kernels_helix import advance, rotate
 from o2dask.reco.tpc.kernels_jit import body, inlined
-from o2dask.reco.tpc.kernels_plane import advance_planes, load_planes, rotate_planes, store_planes, update_planes
-from o2dask.reco.tpc.kernels_update import cluster_errors
+from o2dask.reco.tpc.kernels_update import cluster_errors, update
 
 __all__ = ["COS_SECTOR", "SIN_SECTOR", "load_cov", "neighbour", "reset_cov", "store_cov", "walk"]
 
@@ -67,7 +67,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
         Clusters wanted on the first 12 rows, or the walk ends.
     """
     x, y, z, snp, tgl, q2pt = par[0], par[1], par[2], par[3], par[4], par[5]
-    c = load_planes(cov)
+    c = load_cov(cov)
     n, misses, row, n_rows = 0, 0, row_first, 0
     last_row, last_sector = -1, sector
     waiting = _ZERO
@@ -78,12 +78,12 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
         hit = np.int64(hits[row])
         if hit >= 0 and hit_sector[row] != sector:
             direction = 1 if hit_sector[row] == neighbour(sector, 1) else -1
-            ok, x, y, snp, c = rotate_planes(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
+            ok, x, y, snp, c = rotate(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
             sector = np.int64(hit_sector[row])
             if not ok:
                 break
         x_row = detector.row_x[row]
-        ok, y, z, snp, tgl, q2pt, c, waiting = advance_planes(x, y, z, snp, tgl, q2pt, c, x_row, detector, waiting)
+        ok, y, z, snp, tgl, q2pt, c, waiting = advance(x, y, z, snp, tgl, q2pt, c, x_row, detector, -1, waiting)
         if not ok:
             break
         x = x_row
@@ -93,10 +93,10 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
             other = neighbour(sector, direction)
             if other != home and other != neighbour(home, 1) and other != neighbour(home, -1):
                 break
-            ok, x, y, snp, c = rotate_planes(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
+            ok, x, y, snp, c = rotate(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
             if not ok:
                 break
-            ok, y, z, snp, tgl, q2pt, c, waiting = advance_planes(x, y, z, snp, tgl, q2pt, c, x_row, detector, waiting)
+            ok, y, z, snp, tgl, q2pt, c, waiting = advance(x, y, z, snp, tgl, q2pt, c, x_row, detector, -1, waiting)
             if not ok:
                 break
             x = x_row
@@ -114,7 +114,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
             max_chi2 = search.chi2_new
         if hit >= 0:
             dy, dz = grid.yz[hit, 0] - y, grid.yz[hit, 1] - z
-            chi2, y, z, snp, tgl, q2pt, c = update_planes(y, z, snp, tgl, q2pt, c, dy, dz, vy, vz, max_chi2)
+            chi2, y, z, snp, tgl, q2pt, c = update(y, z, snp, tgl, q2pt, c, dy, dz, vy, vz, max_chi2)
             if chi2 <= max_chi2:
                 hits[row] = hit
                 hit_sector[row] = sector
@@ -122,7 +122,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
                 misses = 0
                 last_row, last_sector = row, sector
                 par[0], par[1], par[2], par[3], par[4], par[5] = x, y, z, snp, tgl, q2pt
-                store_planes(cov, c)
+                store_cov(cov, c)
             elif not is_new:
                 hits[row] = -1
                 hit = -1
