@@ -10,7 +10,8 @@ from o2dask.reco.tpc.kernels_jit import body, launcher
 __all__ = ["LEG_COLUMNS", "compare_legs", "find_next_leg", "find_next_legs"]
 
 LEG_COLUMNS = ("key", "cx", "cy", "radius", "angle", "sense", "slope", "kind", "side")
-"""Columns of legs (n, 9) float32, sorted by side, sense and key: side z [cm]; centre and radius of the circle [cm]; azimuth of the
+"""Columns of legs (n, 9) float32, sorted by side, sense and key: side z [cm]; centre and radius of the
+circle [cm]; azimuth of the
 innermost cluster about the centre; sense of rotation and dz per transverse length of the particle as it moves away from
 the central electrode; 1 outward, -1 returning leg; 1 A side, -1 C side."""
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
@@ -25,7 +26,8 @@ _MAX_REACH_CM = np.float32(260.0)
 def compare_legs(a, b, legs, tolerance):
     """Return the distance squared in tolerances of leg `b` from where leg `a` goes on; infinity if it cannot.
 
-    Both are of one side and one sense of rotation. A particle on leg `a` comes to the innermost cluster of `b` after an arc of less than a turn if the kinds differ,
+    Both are of one side and one sense of rotation. A particle on leg `a` comes to the
+    innermost cluster of `b` after an arc of less than a turn if the kinds differ,
     after one turn if they are the same. Tolerances: of the centre in radii, of the radius in radii, of the slope, of z
     [cm] and of z in parts of its change; energy loss on a turn of a slow pion is what they must allow for.
     """
