@@ -4,14 +4,16 @@ A task of 10 ms keeps a Dask worker busy 36-72 % of the time, one of 100 ms 94-9
 nothing under 50 ms travels alone. Knows the topology only.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from o2dask.errors import WorkflowError
 from o2dask.specs import DataRef
+from o2dask.workflow.fusion import fuse
 from o2dask.workflow.names import listed
-from o2dask.workflow.topology import Topology
+from o2dask.workflow.topology import Route, Topology
 
 __all__ = ["MIN_TASK_MS", "PhysicalTask", "plan"]
 
@@ -80,105 +82,35 @@ def plan(topology: Topology, kept: Sequence[str] = (), min_ms: float = MIN_TASK_
             f"workflow {topology.name!r} makes nothing of what is to be written ({', '.join(kept)}); it makes {made}. "
             "Choose another workflow or another output"
         )
-    groups = _fuse(topology, min_ms)
-    return tuple(_task(topology, members, leaving) for members in groups)
-
-
-@dataclass(slots=True)
-class _Group:
-    """Processors under fusion, as bits; `feeds` and `fed_by` are the processors outside it next to it."""
-
-    members: int
-    cost_ms: float
-    resources: tuple[tuple[str, float], ...]
-    feeds: int = 0
-    fed_by: int = 0
-
-
-def _fuse(topology: Topology, min_ms: float) -> list[tuple[str, ...]]:
-    names = topology.names
-    bit = {name: 1 << i for i, name in enumerate(names)}
-    groups = [_Group(bit[p.name], p.cost_ms, _resources(p.resources)) for p in topology.processors]
-    by_name = dict(zip(names, groups, strict=True))
+    names, rank = topology.names, {p.name: i for i, p in enumerate(topology.processors)}
+    groups = fuse(
+        [p.cost_ms for p in topology.processors],
+        [_resources(p.resources) for p in topology.processors],
+        {(rank[r.producer], rank[r.consumer]) for r in topology.routes},
+        min_ms,
+    )
+    into, out_of = defaultdict(list), defaultdict(list)
     for route in topology.routes:
-        by_name[route.producer].feeds |= bit[route.consumer]
-        by_name[route.consumer].fed_by |= bit[route.producer]
-    owners = list(groups)  # of each processor, by its bit
-    # Smallest first. One that finds no partner never will: what lies between it and the others needs other resources.
-    stuck: list[_Group] = []
-    while small := [g for g in groups if g.cost_ms < min_ms and not any(g is s for s in stuck)]:
-        group = min(small, key=lambda g: (g.cost_ms, g.members & -g.members))
-        partner = _partner(group, groups, owners)
-        if partner is None:
-            stuck.append(group)
-            continue
-        members = group.members | partner.members
-        both = _Group(
-            members,
-            group.cost_ms + partner.cost_ms,
-            group.resources,
-            (group.feeds | partner.feeds) & ~members,
-            (group.fed_by | partner.fed_by) & ~members,
-        )
-        groups = [g for g in groups if g is not group and g is not partner]
-        groups.append(both)
-        owners = [both if o is group or o is partner else o for o in owners]
-    return [tuple(n for n in names if bit[n] & g.members) for g in _ordered(groups)]
-
-
-def _partner(group: _Group, groups: list[_Group], owners: list[_Group]) -> _Group | None:
-    """Return the cheapest neighbour that may join, else the cheapest other group that may, else None."""
-    others = [g for g in groups if g is not group and g.resources == group.resources]
-    near = [g for g in others if _touch(g, group)]
-    for candidates in (near, others):
-        candidates.sort(key=lambda g: (g.cost_ms, g.members & -g.members))
-        found = next((g for g in candidates if not _detour(group, g, owners)), None)
-        if found is not None:
-            return found
-    return None
-
-
-def _touch(a: _Group, b: _Group) -> bool:
-    return bool(a.feeds & b.members or b.feeds & a.members)
-
-
-def _detour(a: _Group, b: _Group, owners: list[_Group]) -> bool:
-    """Return whether a path from one to the other leads through a third group: fused, they would form a loop."""
-    return _reaches(a, b, owners) or _reaches(b, a, owners)
-
-
-def _reaches(start: _Group, goal: _Group, owners: list[_Group]) -> bool:
-    seen = start.members | goal.members
-    border = start.feeds & ~seen
-    while border:
-        group = owners[(border & -border).bit_length() - 1]
-        if group.feeds & goal.members:
-            return True
-        seen |= group.members
-        border = (border | group.feeds) & ~seen
-    return False
-
-
-def _ordered(groups: list[_Group]) -> list[_Group]:
-    """Return the groups with producers first, otherwise by their first processor."""
-    waiting = sorted(groups, key=lambda g: g.members & -g.members)
-    done, ordered = 0, []
-    while waiting:
-        group = next(g for g in waiting if not g.fed_by & ~done)
-        waiting.remove(group)
-        ordered.append(group)
-        done |= group.members
-    return ordered
+        into[route.consumer].append(route)
+        out_of[route.producer].append(route)
+    return tuple(_task(topology, tuple(names[i] for i in members), leaving, into, out_of) for members in groups)
 
 
 def _resources(resources: Any) -> tuple[tuple[str, float], ...]:
     return tuple(sorted((str(k), float(v)) for k, v in resources.items() if v))  # an amount of 0 asks for nothing
 
 
-def _task(topology: Topology, members: tuple[str, ...], leaving: set[DataRef]) -> PhysicalTask:
+def _task(
+    topology: Topology,
+    members: tuple[str, ...],
+    leaving: set[DataRef],
+    into: Mapping[str, Sequence[Route]],
+    out_of: Mapping[str, Sequence[Route]],
+) -> PhysicalTask:
+    """Return the task of these processors; `into` and `out_of` are the routes of each processor."""
     inside = set(members)
-    inputs = {r.ref: None for r in topology.routes if r.consumer in inside and r.producer not in inside}
-    passed = {r.ref for r in topology.routes if r.producer in inside and r.consumer not in inside}
+    inputs = {r.ref: None for name in members for r in into.get(name, ()) if r.producer not in inside}
+    passed = {r.ref for name in members for r in out_of.get(name, ()) if r.consumer not in inside}
     made = [o.ref for name in members for o in topology[name].outputs]
     name = "+".join(members) if len(members) <= 3 else f"{members[0]}..{members[-1]}"
     return PhysicalTask(

@@ -10,6 +10,7 @@ from toy_specs import power, random_workflows, source, spec, total, toy_workflow
 from o2dask.errors import WorkflowError
 from o2dask.specs import WorkflowSpec
 from o2dask.workflow import compile_workflow, plan
+from o2dask.workflow.fusion import fuse
 
 
 def graph(topology, tasks):
@@ -64,6 +65,37 @@ def test_a_short_task_is_left_only_where_no_other_may_take_it(workflow):
             } - {short.name}
             with pytest.raises(ValueError, match="cycle"):
                 tuple(TopologicalSorter(merged).static_order())
+
+
+@st.composite
+def graphs(draw):
+    n = draw(st.integers(1, 60))
+    edge = st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda e: e[0] < e[1])
+    edges = draw(st.sets(edge, max_size=3 * n)) if n > 1 else set()
+    costs = draw(st.lists(st.sampled_from([1.0, 5.0, 20.0, 60.0]), min_size=n, max_size=n))
+    kinds = draw(st.lists(st.sampled_from("CCCG"), min_size=n, max_size=n))
+    return costs, kinds, edges
+
+
+@given(graphs())
+def test_groups_of_a_large_graph_form_no_loop_and_none_that_could_grow_is_small(graph):
+    costs, kinds, edges = graph
+    groups = fuse(costs, kinds, edges, 50.0)
+    assert sorted(v for g in groups for v in g) == list(range(len(costs)))
+    of = {v: i for i, g in enumerate(groups) for v in g}
+    links = {(of[a], of[b]) for a, b in edges if of[a] != of[b]}
+    assert all(a < b for a, b in links)  # producers first, so no loop
+    after = {i: set() for i in range(len(groups))}
+    for i in reversed(range(len(groups))):
+        for a, b in links:
+            if a == i:
+                after[i] |= {b} | after[b]
+    for i, g in enumerate(groups):
+        assert len({kinds[v] for v in g}) == 1
+        others = [k for k in range(len(groups)) if k != i and kinds[groups[k][0]] == kinds[g[0]]]
+        if sum(costs[v] for v in g) < 50.0:  # every other one is linked to it through a third
+            for a, b in (sorted((i, k)) for k in others):
+                assert any(b in after[c] and (a, c) in links for c in range(a + 1, b)), (a, b)
 
 
 def test_neighbours_are_fused_and_long_ones_stay_alone():
