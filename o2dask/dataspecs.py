@@ -108,7 +108,8 @@ class InputSpec:
         It comes from later in the graph, so from an earlier timeframe; where timeframes stand alone, as in batch, it
         never arrives.
     metadata : mapping of str to str
-        Whatever else stands behind the ``?``: ``every`` or ``period`` of a timer, the ``path`` of a condition.
+        Whatever else stands behind the ``?``: ``every`` or ``period`` of a timer, the ``path`` of a condition, and its
+        ``default``.
     """
 
     binding: str
@@ -129,6 +130,8 @@ class InputSpec:
             raise SpecError(f"input {self}: what is transient is never sent, so nobody can ask for it")
         if self.path and self.lifetime is not Lifetime.CONDITION:
             raise SpecError(f"input {self.binding!r}: path={self.path} is for lifetime=condition, got {self.lifetime}")
+        if self.default and ":" not in self.default:
+            raise SpecError(f"input {self.binding!r}: want default=module:function, got default={self.default}")
         _ = self.every, self.period_ns
 
     @property
@@ -140,6 +143,11 @@ class InputSpec:
     def path(self) -> str:
         """Where a condition is in its store; "": at ``ORIGIN/DESCRIPTION``. O2's ``ccdb-path`` is the same."""
         return self.metadata.get("path") or self.metadata.get("ccdb-path", "")
+
+    @property
+    def default(self) -> str:
+        """``module:function`` that returns the content of a condition where a run has no store of them; "": none."""
+        return self.metadata.get("default", "") if self.lifetime is Lifetime.CONDITION else ""
 
     @property
     def is_clock(self) -> bool:
@@ -200,7 +208,8 @@ def parse_inputs(text: str, schemas: Mapping[str, Schema] | None = None) -> tupl
     """Return the inputs written in DPL's query syntax: ``binding:ORIG/DESCR/SUBSPEC?lifetime=...&key=value``.
 
     They are separated by ``;``. A condition may say where it is in its store:
-    ``grp:GLO/GRPECS?lifetime=condition&path=GLO/Config/GRPECS``.
+    ``grp:GLO/GRPECS?lifetime=condition&path=GLO/Config/GRPECS``, and what stands in for it without a store:
+    ``&default=mine:function``.
     `schemas` maps ``ORIG/DESCR`` to the schema that the consumer insists on.
     """
     made = []

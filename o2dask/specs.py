@@ -275,8 +275,8 @@ class DataProcessorSpec:
 
     @property
     def is_source(self) -> bool:
-        """Whether it has no inputs and so reads the timeframe itself."""
-        return not self.inputs
+        """Whether it has no inputs but conditions and so reads the timeframe itself."""
+        return all(i.lifetime is Lifetime.CONDITION for i in self.inputs)
 
     def __str__(self) -> str:
         ins, outs = "; ".join(map(str, self.inputs)), "; ".join(map(str, self.outputs))

@@ -18,6 +18,7 @@ from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.completion import is_complete, ticks
 from o2dask.workflow.faults import explained, recovered
 from o2dask.workflow.lifecycle import instance_of
+from o2dask.workflow.loading import locate
 from o2dask.workflow.matching import schema_difference
 from o2dask.workflow.planner import PhysicalTask
 from o2dask.workflow.topology import Topology
@@ -214,15 +215,29 @@ def _input(
 
 
 def _condition(topology: Topology, wanted: InputSpec, ctx: ProcessingContext) -> Any:
-    if topology.conditions is None:  # a topology not made by compile_workflow
-        raise ProcessorError(f"input {wanted} is a condition, but the workflow was compiled without a store of them")
-    ref = DataRef(wanted.origin, wanted.description, int(wanted.subspec))
-    content = topology.conditions.fetch(ref, ctx.timeframe, ctx.state, path=wanted.path)
+    content = _content(topology, wanted, ctx)
     if wanted.schema is not None:
         difference = schema_difference(wanted.schema, content.schema) if isinstance(content, Columns) else "no columns"
         if difference:
             raise ShapeError(f"input {wanted}: the condition is {content!r:.100}: {difference}")
     return content
+
+
+def _content(topology: Topology, wanted: InputSpec, ctx: ProcessingContext) -> Any:
+    if topology.conditions is not None:
+        from o2dask.conditions import ConditionNotFoundError
+
+        ref = DataRef(wanted.origin, wanted.description, int(wanted.subspec))
+        try:
+            return topology.conditions.fetch(ref, ctx.timeframe, ctx.state, path=wanted.path)
+        except ConditionNotFoundError as error:
+            if wanted.default:
+                error.add_note(f"`o2dask conditions defaults STORE` writes the default of {wanted.path or ref}")
+            raise
+    if not wanted.default:  # a topology not made by compile_workflow
+        raise ProcessorError(f"input {wanted} is a condition, but the workflow was compiled without a store of them")
+    make = locate(wanted.default, f"default of input {wanted.binding!r}")
+    return ctx.state.get(("default condition", wanted.default), make)
 
 
 def _last_uses(topology: Topology, task: PhysicalTask) -> dict[DataRef, str]:

@@ -76,7 +76,7 @@ def match_routes(workflow: str, processors: Sequence[DataProcessorSpec]) -> tupl
 
 
 def check_conditions(workflow: str, processors: Sequence[DataProcessorSpec], *, has_conditions: bool) -> None:
-    """Raise WorkflowError for a condition that is a wildcard, or without a store of them."""
+    """Raise WorkflowError for a condition that is a wildcard, or without a default where there is no store of them."""
     for processor in processors:
         for wanted in processor.inputs:
             if wanted.lifetime is not Lifetime.CONDITION:
@@ -84,7 +84,7 @@ def check_conditions(workflow: str, processors: Sequence[DataProcessorSpec], *, 
             what = f"workflow {workflow!r}: input {wanted} of {processor.name!r} is a condition"
             if wanted.is_wildcard:
                 raise WorkflowError(f"{what} with a wildcard; name one object for each input")
-            if not has_conditions:
+            if not has_conditions and not wanted.default:
                 raise WorkflowError(
                     f"{what}, but there is no store of conditions; give one (--conditions FOLDER, snapshot.zip or URL; "
                     "compile_workflow(..., conditions=ConditionFetcher(open_store(...))))"
