@@ -95,13 +95,15 @@ class TimeframeId:
 class TimeframeRef:
     """Where the bytes of a timeframe are: what travels in a graph instead of the bytes.
 
-    `n_bytes` is the size of the stored timeframe, the runner's measure of memory before it runs.
+    `n_bytes` is the size of the stored timeframe, the runner's measure of memory before it runs. `missing` are the
+    readouts whose part of it never came, when it was passed on without them.
     """
 
     id: TimeframeId
     url: str
     index: int
     n_bytes: int = 0
+    missing: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.id} ({self.url}#{self.index})"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from o2dask.columns import Columns
 from o2dask.ctf.errors import CtfError
+from o2dask.ctf.parts import read_parts
 from o2dask.ctf.reader import CtfReader, Damage
 from o2dask.errors import ConfigError
 from o2dask.specs import DataRef
@@ -68,11 +69,15 @@ def list_timeframes(paths: Sequence[str], damages: list[Damage] | None = None) -
 def read_timeframe(ref: TimeframeRef, select: Sequence[str] | None = None) -> dict[DataRef, Columns]:
     """Return the payloads of a timeframe; files stay open in this process, the last few used.
 
+    A `url` that is a folder is one timeframe, each file in it a part (see `o2dask.ctf.parts`).
+
     Raises
     ------
     CtfError
         If it is damaged, or the file has changed and another timeframe is in its place.
     """
+    if "://" not in ref.url and os.path.isdir(ref.url):  # noqa: PTH112  (a third of the time of Path's)
+        return read_parts(ref, select)
     reader = _reader(ref.url)
     if ref.index >= len(reader) or reader.timeframe_id(ref.index) != ref.id:
         raise CtfError(f"{ref.url}: want timeframe {ref.id} at #{ref.index}; the file has changed, list it again")
