@@ -1,0 +1,264 @@
+"""Serves queues under lease from the scheduler's own loop, as Dask serves its own queues.
+
+A bare `distributed.Queue` loses what a dead consumer held. Handlers touch plain Python values only and wait on bells,
+so an item costs a few microseconds. Registered once by whoever starts the stream, before its processes connect.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from distributed import Scheduler, SchedulerPlugin
+
+from o2dask.stream.descriptor import Wire
+from o2dask.stream.errors import StreamError
+from o2dask.stream.leases import Group, QueueState, Room
+
+__all__ = ["PREFIX", "LeasePlugin"]
+
+PREFIX = "o2dask_queue_"
+"""Of the names of the scheduler's handlers."""
+MAX_WAIT_S = 5.0
+"""Longest that one call waits [s]; its client calls again. So nobody waits for long on behalf of the dead."""
+
+
+class _Bell:
+    """Wakes all who wait."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+
+    async def wait(self, timeout_s: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(future, timeout_s)
+        finally:
+            self._waiting.discard(future)
+
+
+class _Served:
+    """A queue with those who wait for it: `items` rings when something is to be had, `room` when something went."""
+
+    def __init__(self, state: QueueState, owner: str, room: _Bell) -> None:
+        self.state, self.owner, self.room = state, owner, room
+        self.items = _Bell()
+        self.until: dict[str, float] = {}
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+
+
+class LeasePlugin(SchedulerPlugin):  # type: ignore[misc]
+    """The queues of all streams on a scheduler; each belongs to the client that created it and goes with it."""
+
+    name = "o2dask-queues"
+    idempotent = True
+
+    def __init__(self) -> None:
+        self._queues: dict[str, _Served] = {}
+        self._scheduler: Scheduler | None = None
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Add the handlers."""
+        self._scheduler = scheduler
+        for name in ("create", "put", "last_seq", "close_producer", "get", "renew", "ack", "forward", "give_back"):
+            scheduler.handlers[PREFIX + name] = self._told(getattr(self, name))
+        for name in ("status", "holds", "destroy"):
+            scheduler.handlers[PREFIX + name] = self._told(getattr(self, name))
+
+    def _told(self, handler: Any) -> Any:
+        """Return `handler` with its own errors as an answer: the scheduler would log them with a traceback."""
+
+        async def told(**arguments: Any) -> Any:
+            try:
+                answer = handler(**arguments)
+                return await answer if asyncio.iscoroutine(answer) else answer
+            except StreamError as error:
+                return {"error": str(error)}
+
+        return told
+
+    def _served(self, name: str) -> _Served:
+        try:
+            return self._queues[name]
+        except KeyError:
+            raise StreamError(f"no queue {name} at the scheduler: its stream has ended, or never began") from None
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:
+        """Return what a client held, and end the queues that it owned."""
+        for name, served in list(self._queues.items()):
+            if served.owner == client:
+                self.destroy(name=name)
+            else:
+                self._release(served, client)
+
+    def _release(self, served: _Served, client: str) -> None:
+        served.until.pop(client, None)
+        if (timer := served.timers.pop(client, None)) is not None:
+            timer.cancel()
+        if served.state.give_back(client):
+            served.items.ring()
+
+    # -- handlers; every one is called with the `client` that calls
+
+    def create(
+        self,
+        *,
+        name: str,
+        client: str,
+        max_timeframes: int,
+        max_bytes: int,
+        when_full: str,
+        n_producers: int,
+        after: str,
+    ) -> None:
+        """Make a queue, with room of its own or in the room of the queue `after` which it comes."""
+        if name in self._queues:
+            raise StreamError(f"queue {name} is there already; give the stream another session")
+        if after:
+            before = self._served(after)
+            state = QueueState(name, before.state.room, n_producers=n_producers, after=before.state)
+            self._queues[name] = _Served(state, client, before.room)
+        else:
+            room = Room(max_timeframes, max_bytes)
+            self._queues[name] = _Served(
+                QueueState(name, room, when_full=when_full, n_producers=n_producers), client, _Bell()
+            )
+
+    def destroy(self, *, name: str, client: str = "") -> None:
+        """Forget a queue; who waits for it learns that it is gone."""
+        served = self._queues.pop(name, None)
+        if served is not None:
+            for timer in served.timers.values():
+                timer.cancel()
+            served.items.ring()
+            served.room.ring()
+
+    async def put(
+        self, *, name: str, client: str, producer: str, first_seq: int, items: Sequence[Wire], timeout_s: float
+    ) -> tuple[int, list[int], int]:
+        """Take items in, waiting for room; return how far it came, which numbers were refused, the bytes free."""
+        end = time.monotonic() + min(timeout_s, MAX_WAIT_S)
+        all_refused: list[int] = []
+        while True:
+            served = self._served(name)
+            before = served.state.last_seq(producer)
+            last, refused = served.state.put(producer, first_seq, items, time.monotonic())
+            all_refused += refused
+            if last - before > len(refused):
+                served.items.ring()
+            left_s = end - time.monotonic()
+            if last >= first_seq + len(items) - 1 or left_s <= 0 or not self._is_alive(client):
+                return last, all_refused, served.state.room.free_bytes
+            await served.room.wait(left_s)
+
+    def last_seq(self, *, name: str, client: str, producer: str) -> tuple[int, int]:
+        """Return the last number of a producer, and the highest of all producers."""
+        state = self._served(name).state
+        return state.last_seq(producer), state.highest_seq
+
+    def close_producer(self, *, name: str, client: str, producer: str) -> None:
+        """Note that a producer has ended."""
+        self._served(name).state.close_producer(producer)
+        self._ring_if_over(name)
+
+    async def get(
+        self, *, name: str, client: str, n: int, lease_s: float, timeout_s: float
+    ) -> tuple[list[tuple[int, Wire, float, int]], bool]:
+        """Lease items to the client, waiting for the first; return them, and whether the queue is over."""
+        end = time.monotonic() + min(timeout_s, MAX_WAIT_S)
+        while True:
+            served = self._served(name)
+            if not self._is_alive(client):
+                return [], False
+            now = time.monotonic()
+            if taken := served.state.get(client, n):
+                self._lease(served, client, now + lease_s)
+                return [(token, i.wire, now - i.born, i.n_deliveries) for token, i in taken], False
+            if served.state.is_over or now >= end:
+                return [], served.state.is_over
+            await served.items.wait(end - now)
+
+    def renew(self, *, name: str, client: str, lease_s: float) -> int:
+        """Lengthen the lease of all that a client holds; return how many items that is."""
+        served = self._served(name)
+        if client in served.until:
+            self._lease(served, client, time.monotonic() + lease_s)
+        return served.state.n_held_by(client)
+
+    def ack(self, *, name: str, client: str, tokens: Sequence[int]) -> int:
+        """Note that items are done; return how many of them were not yet."""
+        served = self._served(name)
+        n = served.state.ack(tokens)
+        if n:
+            served.room.ring()
+            self._ring_if_over(name)
+        return n
+
+    def forward(self, *, name: str, client: str, to: str, groups: Sequence[Group]) -> list[int]:
+        """Replace items by what they become in the queue `to`; return which groups were the client's no more."""
+        served, next_ = self._served(name), self._served(to)
+        refused = served.state.forward(client, groups, next_.state)
+        next_.items.ring()
+        if any(wire is None for _, wire, _ in groups):
+            served.room.ring()
+        self._ring_if_over(name)
+        return refused
+
+    def give_back(self, *, name: str, client: str, tokens: Sequence[int]) -> int:
+        """Make items ready again that a client holds; return how many."""
+        served = self._served(name)
+        n = served.state.give_back(client, tokens)
+        if n:
+            served.items.ring()
+        return n
+
+    def holds(self, *, name: str, client: str, keys: Sequence[tuple[int, int, int]]) -> list[bool]:
+        """Return which timeframes (run, tf_counter, first_orbit) have a place in the room of the queue."""
+        inside = {key[:3] for key in self._served(name).state.room}
+        return [tuple(key) in inside for key in keys]
+
+    def status(self, *, name: str, client: str) -> dict[str, Any]:
+        """Return what there is to tell of a queue."""
+        return self._served(name).state.status(time.monotonic())
+
+    # -- leases
+
+    def _is_alive(self, client: str) -> bool:
+        return self._scheduler is not None and client in self._scheduler.clients
+
+    def _lease(self, served: _Served, client: str, until: float) -> None:
+        """Set the end of a client's lease; one timer per client, which looks again when the lease was renewed."""
+        served.until[client] = until
+        if client not in served.timers:
+            self._set_timer(served, client)
+
+    def _set_timer(self, served: _Served, client: str) -> None:
+        loop, wait_s = asyncio.get_running_loop(), served.until[client] - time.monotonic()
+        served.timers[client] = loop.call_later(max(0.0, wait_s), self._expire, served, client)
+
+    def _expire(self, served: _Served, client: str) -> None:
+        del served.timers[client]
+        if client not in served.until:
+            return
+        if not served.state.n_held_by(client):
+            del served.until[client]
+        elif served.until[client] > time.monotonic():
+            self._set_timer(served, client)
+        else:
+            served.state.counts["expired"] += 1
+            self._release(served, client)
+
+    def _ring_if_over(self, name: str) -> None:
+        """Wake who waits for items of a queue that is over, and of those after it."""
+        for served in self._queues.values():
+            if (served.state.name == name or served.state.after is not None) and served.state.is_over:
+                served.items.ring()

@@ -1,0 +1,289 @@
+"""A client's handle of a queue under lease: announce, lease, acknowledge. What holds is said in `leases`.
+
+`AsyncLeaseQueue` is for code that runs on the client's loop, `LeaseQueue` for all other. Both are values: a client and
+a name. `install` is called once by whoever starts the stream.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from distributed import Client
+from distributed.comm import CommClosedError
+
+from o2dask.errors import ConfigError
+from o2dask.stream.descriptor import Wire
+from o2dask.stream.errors import SchedulerGoneError, StreamError
+from o2dask.stream.leases import WHEN_FULL, Group
+from o2dask.stream.plugin import MAX_WAIT_S, PREFIX, LeasePlugin
+
+__all__ = ["LEASE_S", "AsyncLeaseQueue", "LeaseQueue", "Leased", "PutAnswer", "install"]
+
+LEASE_S = 30.0
+"""How long a client may be silent before what it holds is given to others [s]; shorter, and a pause of the machine
+delivers twice; longer, and what a hung client holds waits. A client that dies loses its leases at once."""
+_T = TypeVar("_T")
+
+
+class Leased(NamedTuple):
+    """An item in the hands of this client: acknowledge by `token`. `age_s` counts from its first announcement."""
+
+    token: int
+    item: Wire
+    age_s: float
+    n_deliveries: int
+
+
+class PutAnswer(NamedTuple):
+    """How far an announcement came: the last number dealt with, the numbers refused, what is free [bytes]."""
+
+    accepted_until: int
+    refused: tuple[int, ...]
+    free_bytes: int
+
+
+def install(client: Client) -> None:
+    """Have the scheduler serve queues under lease; a second time does nothing.
+
+    Raises
+    ------
+    ConfigError
+        If the scheduler cannot import o2dask.
+    """
+    try:
+        client.register_plugin(LeasePlugin())
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the scheduler cannot serve queues: {error}; install the same o2dask there") from error
+
+
+class AsyncLeaseQueue:
+    """A queue, for code on the loop of `client`; each method is one message to the scheduler.
+
+    Raises
+    ------
+    SchedulerGoneError
+        By every method, if the scheduler does not answer.
+    StreamError
+        By every method but `create`, if there is no queue of that name.
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.client, self.name = client, name
+
+    async def _call(self, op: str, **arguments: Any) -> Any:
+        scheduler: Any = self.client.scheduler
+        try:
+            if scheduler is None or self.client.status not in ("running", "connecting"):
+                raise CommClosedError(f"client is {self.client.status}")
+            answer = await getattr(scheduler, PREFIX + op)(name=self.name, client=self.client.id, **arguments)
+        except (OSError, AssertionError) as error:  # AssertionError: the client closes
+            raise SchedulerGoneError(f"lost the scheduler while a stream ran: {error}") from error
+        if isinstance(answer, dict) and "error" in answer:
+            raise StreamError(answer["error"])
+        return answer
+
+    async def create(
+        self,
+        *,
+        max_timeframes: int = 64,
+        max_bytes: int = 1 << 30,
+        when_full: str = "block",
+        n_producers: int = 1,
+        after: str = "",
+    ) -> None:
+        """Make the queue; it goes with this client.
+
+        Parameters
+        ----------
+        max_timeframes, max_bytes : int
+            Room: timeframes that may be announced and not done, and the bytes of their parts.
+        when_full : str
+            block, drop or spill: what becomes of a timeframe that finds no room.
+        n_producers : int
+            How many must have ended before the queue is over.
+        after : str
+            Name of the queue whose items are forwarded to this one; they share its room and its end.
+
+        Raises
+        ------
+        ConfigError
+            If a value cannot work.
+        StreamError
+            If there is a queue of that name.
+        """
+        if when_full not in WHEN_FULL:
+            raise ConfigError(f"when full: want one of {', '.join(WHEN_FULL)}, got {when_full!r}")
+        if max_timeframes < 1 or max_bytes < 1 or n_producers < 0:
+            raise ConfigError(f"queue {self.name}: want room for 1 or more, got {max_timeframes}, {max_bytes}")
+        await self._call(
+            "create",
+            max_timeframes=max_timeframes,
+            max_bytes=max_bytes,
+            when_full=when_full,
+            n_producers=n_producers,
+            after=after,
+        )
+
+    async def put(
+        self, producer: str, first_seq: int, items: Sequence[Wire], timeout_s: float | None = None
+    ) -> PutAnswer:
+        """Announce items numbered from `first_seq`; wait for room until `timeout_s`, for ever by default.
+
+        Numbers that the queue has seen are passed over, so an announcement may be repeated. What was not accepted is
+        to be announced again, from ``accepted_until + 1``.
+        """
+        refused: list[int] = []
+        for left_s in _rounds(timeout_s):
+            answer = await self._call(
+                "put", producer=producer, first_seq=first_seq, items=tuple(items), timeout_s=left_s
+            )
+            last, more, free_bytes = answer
+            refused += more
+            if last >= first_seq + len(items) - 1:
+                break
+            items, first_seq = items[max(0, last + 1 - first_seq) :], max(first_seq, last + 1)
+        return PutAnswer(last, tuple(refused), free_bytes)
+
+    async def last_seq(self, producer: str) -> int:
+        """Return the last number that the queue has of a producer, -1 if none."""
+        return (await self._call("last_seq", producer=producer))[0]
+
+    async def progress(self, producer: str) -> tuple[int, int]:
+        """Return the last number of a producer and that of the foremost."""
+        mine, highest = await self._call("last_seq", producer=producer)
+        return mine, highest
+
+    async def close_producer(self, producer: str) -> None:
+        """Note that nothing more comes from a producer."""
+        await self._call("close_producer", producer=producer)
+
+    async def get(
+        self, n: int = 1, lease_s: float = LEASE_S, timeout_s: float | None = None
+    ) -> tuple[list[Leased], bool]:
+        """Lease up to `n` items, oldest first; return them and whether the queue is over.
+
+        Waits for the first item until `timeout_s`, for ever by default, and no longer than to the end of the stream.
+        All that this client holds of the queue is leased for `lease_s` from now.
+        """
+        is_over = False
+        for left_s in _rounds(timeout_s):
+            items, is_over = await self._call("get", n=n, lease_s=lease_s, timeout_s=left_s)
+            if items or is_over:
+                return [Leased(*item) for item in items], is_over
+        return [], is_over
+
+    async def renew(self, lease_s: float = LEASE_S) -> int:
+        """Lease all that this client holds for `lease_s` from now; return how many items that is."""
+        return await self._call("renew", lease_s=lease_s)
+
+    async def ack(self, tokens: Iterable[int]) -> int:
+        """Note that items are done; return how many were not done before."""
+        return await self._call("ack", tokens=tuple(tokens))
+
+    async def give_back(self, tokens: Iterable[int]) -> int:
+        """Give items back for others, or for later; return how many were this client's."""
+        return await self._call("give_back", tokens=tuple(tokens))
+
+    async def forward(self, to: str, groups: Sequence[Group]) -> list[int]:
+        """Replace items of this client by what they become in the queue `to`, each group in one step.
+
+        A group is the tokens of one timeframe, what they become (None: nothing), and the name it is counted under.
+        Return which groups were not done because an item of them was not this client's any more.
+        """
+        return list(await self._call("forward", to=to, groups=tuple(groups)))
+
+    async def holds(self, keys: Sequence[tuple[int, int, int]]) -> list[bool]:
+        """Return which timeframes (run, tf_counter, first_orbit) are announced and not done."""
+        return list(await self._call("holds", keys=tuple(keys)))
+
+    async def status(self) -> dict[str, Any]:
+        """Return lengths, bytes, ages [s], counters, and how far each producer is."""
+        return await self._call("status")
+
+    async def destroy(self) -> None:
+        """Forget the queue and what is in it."""
+        await self._call("destroy")
+
+
+class LeaseQueue:
+    """A queue, for code in any thread but that of the client's loop; `aio` is the same one for code on it.
+
+    Methods, their arguments and errors are those of `AsyncLeaseQueue`.
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.aio = AsyncLeaseQueue(client, name)
+
+    @property
+    def name(self) -> str:
+        """Name of the queue."""
+        return self.aio.name
+
+    def _sync(self, method: Callable[..., Coroutine[Any, Any, _T]], *args: Any, **kwargs: Any) -> _T:
+        try:
+            return self.aio.client.sync(method, *args, asynchronous=False, **kwargs)  # type: ignore[return-value]
+        except (RuntimeError, asyncio.CancelledError) as error:
+            if isinstance(error, StreamError):
+                raise
+            raise SchedulerGoneError(f"lost the scheduler while a stream ran: {error}") from error
+
+    def create(self, **options: Any) -> None:
+        """Make the queue; see `AsyncLeaseQueue.create`."""
+        self._sync(self.aio.create, **options)
+
+    def put(self, producer: str, first_seq: int, items: Sequence[Wire], timeout_s: float | None = None) -> PutAnswer:
+        """Announce items; see `AsyncLeaseQueue.put`."""
+        return self._sync(self.aio.put, producer, first_seq, items, timeout_s)
+
+    def last_seq(self, producer: str) -> int:
+        """Return the last number that the queue has of a producer, -1 if none."""
+        return self._sync(self.aio.last_seq, producer)
+
+    def close_producer(self, producer: str) -> None:
+        """Note that nothing more comes from a producer."""
+        self._sync(self.aio.close_producer, producer)
+
+    def get(self, n: int = 1, lease_s: float = LEASE_S, timeout_s: float | None = None) -> list[Leased]:
+        """Lease items; none when the queue is over or the time is."""
+        return self._sync(self.aio.get, n, lease_s, timeout_s)[0]
+
+    def renew(self, lease_s: float = LEASE_S) -> int:
+        """Lease all that this client holds for `lease_s` from now."""
+        return self._sync(self.aio.renew, lease_s)
+
+    def ack(self, tokens: Iterable[int]) -> int:
+        """Note that items are done."""
+        return self._sync(self.aio.ack, tokens)
+
+    def give_back(self, tokens: Iterable[int]) -> int:
+        """Give items back."""
+        return self._sync(self.aio.give_back, tokens)
+
+    def forward(self, to: str, groups: Sequence[Group]) -> list[int]:
+        """Replace items by what they become in another queue; see `AsyncLeaseQueue.forward`."""
+        return self._sync(self.aio.forward, to, groups)
+
+    def status(self) -> dict[str, Any]:
+        """Return lengths, bytes, ages [s], counters."""
+        return self._sync(self.aio.status)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all producers have ended and nothing is queued or leased."""
+        return bool(self.status()["is_over"])
+
+    def destroy(self) -> None:
+        """Forget the queue and what is in it."""
+        self._sync(self.aio.destroy)
+
+
+def _rounds(timeout_s: float | None) -> Iterable[float]:
+    """Yield how long each call may wait [s] until the time is over; one call at least."""
+    end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        left_s = end - time.monotonic()
+        yield max(0.0, min(left_s, MAX_WAIT_S))
+        if end - time.monotonic() <= 0:
+            return
