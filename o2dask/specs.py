@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from o2dask.dataspecs import DataRef, InputSpec, Lifetime, OutputSpec, parse_inputs, parse_outputs
 from o2dask.errors import SpecError
-from o2dask.options import ConfigParamSpec, Option
+from o2dask.options import ConfigParamSpec, Option, options_in
 
 if TYPE_CHECKING:
     from o2dask.context import ProcessingContext
@@ -307,7 +307,6 @@ class WorkflowSpec:
 
 
 def _task_options(task: type, given: tuple[ConfigParamSpec, ...]) -> tuple[ConfigParamSpec, ...]:
-    """Return the options in the bodies of a Task class and its bases, less those of the spec already (from JSON)."""
-    found = {k: v for base in reversed(task.__mro__) for k, v in vars(base).items() if isinstance(v, Option)}
-    known = {o.name for o in given if o.name in found}
-    return tuple(option.named(name) for name, option in found.items() if name not in known)
+    """Return the options in the body of a Task class, less those of the spec already (from JSON)."""
+    known = {o.name for o in given}
+    return tuple(option.named(name) for name, option in options_in(task).items() if name not in known)

@@ -149,6 +149,7 @@ def sink_of(topology: "Topology", out: str, keep: list[str]) -> "Sink":
             raise ConfigError(f"--keep writes to a local folder, got {out}")
         return FolderSink(out, tuple(keep))
     from o2dask.aod.sink import AodSink
+    from o2dask.option_values import json_of
 
-    options = {name: dict(chosen) for name, chosen in topology.options.items() if chosen}
+    options = {p: {name: json_of(v) for name, v in chosen.items()} for p, chosen in topology.options.items() if chosen}
     return AodSink(out, {"workflow": topology.name, "options": options, "fingerprint": topology.fingerprint})

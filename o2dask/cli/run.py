@@ -46,7 +46,13 @@ _WORDS = typer.Argument(
 _TIMEFRAMES = typer.Option(min=1, help="How many; without files, timeframes that hold nothing.", rich_help_panel=HOW)
 _FIRST = typer.Option(min=0, help="Number of the first timeframe, without files.", rich_help_panel=HOW)
 _RUN = typer.Option("--run", min=0, help="Run number, without files.", rich_help_panel=HOW)
-_CONFIG = typer.Option(metavar="JSON", help='Options from a file: {"tpc-gain": {"threshold": 4}}.', rich_help_panel=HOW)
+_CONFIG = typer.Option(
+    "--config",
+    "--configuration",
+    metavar="JSON",
+    help="Options from a file (o2dask workflow config WORKFLOW writes one).",
+    rich_help_panel=HOW,
+)
 _ON_ERROR = typer.Option(help="What an exception costs: fail, quarantine or skip.", rich_help_panel=HOW)
 _OUT = typer.Option(metavar="FOLDER", help="Where results go; default: they are not kept.", rich_help_panel=HOW)
 _KEEP = typer.Option(
@@ -71,7 +77,7 @@ def run(
     first: Annotated[int, _FIRST] = 0,
     run_number: Annotated[int, _RUN] = 0,
     option: Options = [],  # noqa: B006 - typer wants a list
-    config: Annotated[Path | None, _CONFIG] = None,
+    config: Annotated[str, _CONFIG] = "",
     conditions: Conditions = None,
     conditions_not_after: ConditionsNotAfter = None,
     on_error: Annotated[str, _ON_ERROR] = "",
@@ -150,7 +156,7 @@ def run(
 
 
 def _read(
-    words: Sequence[str], option: Sequence[str], config: Path | None
+    words: Sequence[str], option: Sequence[str], config: str
 ) -> "tuple[WorkflowSpec, dict[str, dict[str, Any]], list[str]]":
     """Return the workflow with what came through the pipe, the options of its processors, and the files."""
     from o2dask.cli.running import parse_options
@@ -217,7 +223,9 @@ def _processor_options(
     return options
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(given: str) -> dict[str, Any]:
+    """Return what a file sets: processor to option to value, groups within; O2's ``dpl-config.json`` is the same."""
+    path = Path(given.removeprefix("json://"))  # as DPL has it
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -226,7 +234,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {path}: want JSON: {error}") from None
     if not isinstance(found, dict) or not all(isinstance(values, Mapping) for values in found.values()):
         raise ConfigError(f'--config {path}: want {{"processor": {{"option": value}}}}')
-    return found
+    return {name: values for name, values in found.items() if not name.startswith("internal-dpl-")}  # DPL's own devices
 
 
 def _piped(must: bool) -> str:

@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from o2dask.cli.parameters import Conditions, ConditionsNotAfter, Options
 from o2dask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from o2dask.specs import WorkflowSpec
 
 __all__ = ["app"]
 
@@ -60,20 +63,56 @@ def show(
     o2dask workflow show async -o tpc-tracker.min_clusters=50
     o2dask workflow show part1.py:flow --format json | o2dask workflow show part2.py:flow -
     """
+    from o2dask.cli.conditions import open_conditions
+    from o2dask.cli.running import parse_options
+    from o2dask.workflow import compile_workflow
+    from o2dask.workflow import show as drawn
+
+    fetcher = open_conditions(conditions, conditions_not_after)
+    _write(drawn(compile_workflow(_merged(names), parse_options(option), conditions=fetcher), format, keep), out)
+
+
+@app.command()
+def config(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="WORKFLOW", help="Names, module:function, file.py:function, or - for JSON on stdin."),
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.")] = None,
+    option: Options = [],  # noqa: B006 - typer wants a list
+) -> None:
+    """Write all options of a workflow with their values as JSON, to be edited and given back with --config.
+
+    The layout is that of O2's dpl-config.json, groups within their processor.
+
+    [b]Examples[/b]
+
+    \b
+    o2dask workflow config async --out async.json
+    o2dask run async tf.ctf --out aod/ --config async.json
+    """
+    import json
+
+    from o2dask.cli.running import parse_options
+    from o2dask.options import nested
+    from o2dask.workflow.compiler import set_options
+
+    workflow = set_options(_merged(names), parse_options(option))
+    chosen = {p.name: nested({o.name: o.default for o in p.options}) for p in workflow.processors if p.options}
+    _write(json.dumps(chosen, indent=1), out)
+
+
+def _merged(names: list[str]) -> "WorkflowSpec":
     from functools import reduce
     from operator import or_
 
-    from o2dask.cli.conditions import open_conditions
-    from o2dask.cli.running import parse_options
-    from o2dask.specs import WorkflowSpec
-    from o2dask.workflow import compile_workflow, load_workflow
-    from o2dask.workflow import show as drawn
+    from o2dask.workflow import load_workflow
     from o2dask.workflow.serialise import workflow_from_json
 
-    specs = [workflow_from_json(sys.stdin.read()) if n == "-" else load_workflow(n) for n in names]
-    merged: WorkflowSpec = reduce(or_, specs)
-    fetcher = open_conditions(conditions, conditions_not_after)
-    text = drawn(compile_workflow(merged, parse_options(option), conditions=fetcher), format, keep)
+    return reduce(or_, [workflow_from_json(sys.stdin.read()) if n == "-" else load_workflow(n) for n in names])
+
+
+def _write(text: str, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(text + "\n")
         return

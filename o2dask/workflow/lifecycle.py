@@ -11,7 +11,7 @@ from typing import Any
 
 from o2dask.context import DataAllocator, InputRecord, ProcessingContext, WorkerState
 from o2dask.errors import ConfigError, SpecError
-from o2dask.options import Option
+from o2dask.options import bind_options
 from o2dask.services import CallbackId, CallbackService, DeviceContext
 from o2dask.specs import AlgorithmSpec, DataProcessorSpec, Task
 from o2dask.timeframe import TimeframeRef
@@ -79,9 +79,7 @@ def _start(topology: Topology, spec: DataProcessorSpec, source: TimeframeRef, st
             raise SpecError(f"processor {spec.name!r}: init returned {instance.run!r}, want the function to call")
     elif isinstance(algorithm, type):
         task: Task = algorithm()
-        for name, value in ctx.options.items():
-            if isinstance(getattr(type(task), name, None), Option):
-                setattr(task, name, value)
+        bind_options(task, ctx.options)
         if hasattr(task, "init"):
             task.init(ctx)
         instance.run, instance.end = task.run, getattr(task, "end_of_stream", None)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from o2dask.columns import Column, Schema
 from o2dask.errors import ConfigError
+from o2dask.option_values import json_of
 from o2dask.specs import (
     AlgorithmSpec,
     CompletionPolicy,
@@ -44,7 +45,7 @@ def topology_to_json(topology: Topology) -> str:
     declared = WorkflowSpec(topology.name, topology.processors, topology.on_error)
     described = _described(TOPOLOGY, declared, {"fingerprint": topology.fingerprint}) | tail
     for p in described["processors"]:
-        p["options"] = [{**o, "value": topology.options[p["name"]][o["name"]]} for o in p["options"]]
+        p["options"] = [{**o, "value": json_of(topology.options[p["name"]][o["name"]])} for o in p["options"]]
     return json.dumps(described, indent=1)
 
 
@@ -227,7 +228,8 @@ def _policy_from_json(d: Any, kind: type, what: str) -> Any:
 
 
 def _fields(option: ConfigParamSpec) -> dict[str, Any]:
-    return {name: getattr(option, name) for name in ("name", "default", "help", "minimum", "maximum")}
+    told = {name: getattr(option, name) for name in ("name", "help", "minimum", "maximum")}
+    return told | {"default": json_of(option.default)}
 
 
 def _schema_to_json(schema: Schema | None) -> dict[str, Any] | None:

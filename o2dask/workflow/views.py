@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from o2dask.errors import ConfigError
+from o2dask.option_values import text_of
 from o2dask.specs import CompletionPolicy, DataProcessorSpec, InputSpec, Lifetime
 from o2dask.workflow.names import did_you_mean, word
 from o2dask.workflow.planner import PhysicalTask, plan
@@ -53,7 +54,7 @@ def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
             for o in p.outputs:
                 lines.append(f"    -> {o}" + ("" if o.ref not in task.outputs else "  (leaves the task)"))
             chosen = topology.options[name]
-            lines += [f"       {name}.{o.name}={chosen[o.name]}  {o.help}" for o in p.options]
+            lines += [f"       {name}.{o.name}={text_of(chosen[o.name])}  {o.help}" for o in p.options]
     return "\n".join(lines)
 
 

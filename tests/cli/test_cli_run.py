@@ -186,3 +186,40 @@ def test_a_batch_run_gives_the_bytes_of_an_inline_one(flows, tmp_path):
     assert {n: b for n, b in inline.items() if Path(n).suffix == ".arrow"} == {
         n: b for n, b in batch.items() if Path(n).suffix == ".arrow"
     }
+
+
+GROUPS = """
+import o2dask as o2
+
+class Cuts(o2.OptionGroup):
+    pt = o2.Option(0.2, "GeV/c")
+    bins = o2.Option([0.0, 1.0], "edges")
+
+class Finder(o2.Task):
+    cuts = Cuts()
+    def run(self, ctx):
+        ctx.counters[f"pt {self.cuts.pt} bins {len(self.cuts.bins)}"] = 1
+
+@o2.customize(layers=o2.Option([1, 2], "which", minimum=1))
+def workflow(cfg):
+    return [o2.DataProcessorSpec(f"finder-{i}", inputs="", outputs="", algorithm=Finder) for i in cfg.options["layers"]]
+"""
+
+
+def test_arrays_and_groups_are_set_on_the_command_line_and_by_a_file_that_the_command_writes(run, tmp_path):
+    (tmp_path / "groups.py").write_text(GROUPS)
+    usual = ("run", "groups.py:workflow", "--timeframes", "1", "--runner", "inline")
+    result = run(*usual, "--layers", "[2,3]", "--finder-3", "--cuts.pt 0.5 --cuts.bins [0, 1, 2]")
+    assert result.status == 0, result.err
+    assert "finder-2.pt 0.2 bins 2" in result.out and "finder-3.pt 0.5 bins 3" in result.out
+    result = run("workflow", "config", "groups.py:workflow", "-o", "finder-1.cuts.pt=0.7")
+    told = json.loads(result.out)
+    assert told == {f"finder-{i}": {"cuts": {"pt": [0, 0.7, 0.2][i], "bins": [0.0, 1.0]}} for i in (1, 2)}
+    told["internal-dpl-clock"] = {"start-value-enumeration": "0"}  # as O2 writes it
+    told["finder-2"] = {"cuts": {"pt": "0.9", "bins": {"values": ["0", "1", "2", "3"]}}}
+    (tmp_path / "dpl-config.json").write_text(json.dumps(told))
+    for words in (("--config", "dpl-config.json"), ("--configuration", f"json://{tmp_path}/dpl-config.json")):
+        result = run(*usual, *words)
+        assert result.status == 0, result.err
+        assert "finder-1.pt 0.7 bins 2" in result.out and "finder-2.pt 0.9 bins 4" in result.out
+    assert "want 1 or more" in run(*usual, "--layers", "[0]").err
