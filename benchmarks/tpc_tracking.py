@@ -1,4 +1,4 @@
-"""TPC tracking: time per cluster and quality, on O2's own events or on simulated ones.
+"""TPC tracking on O2's own events: time per cluster and quality, ours beside O2's beside the targets, line by line.
 
     python benchmarks/tpc_tracking.py [--data FOLDER --names g1000_0,g5000_0] [--threads 1,2] [--dump DIR]
                                       [--json FILE] [--small]
@@ -7,13 +7,15 @@ Names are events of the folder; `overlay20k`, four times g5000_0 rotated by whol
 of our simulation spread as at 50 kHz, tracked by `reconstruct`: native clusters in, tracks with dE/dx out (sim140: a
 full timeframe). Reading and compilation are outside the clock; CPU time of the process, median of the runs. Memory is
 the peak of the resident set over that before the clusters were read, so clusters are part of it. With --dump, tracks
-and hits are written in the columns of O2's own output for `../shared/tools/eval_tpc.py`, with clusters and truth of an
-overlay beside them. O2's figures beside: its CPU code on one thread of a Zen 3 core (../shared/data/README.md); there
-are none for simulated timeframes.
+and hits are written in the columns of O2's own output, with clusters and truth of an overlay beside them, and
+`../shared/tools/eval_tpc.py` judges them; it judges O2's own tracks of the same events too. O2's figures: its CPU code
+on one thread of a Zen 3 core (../shared/data/README.md) where `../shared/tools/calibrate.py` printed 53 ms; our times
+are scaled by what it prints here.
 """
 
 import argparse
 import gc
+import hashlib
 import json
 import os
 import platform
@@ -30,9 +32,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tpc_targets as targets
 
-O2_US_PER_CLUSTER = {"g1000": 1.7, "c1000": 1.7, "g5000": 2.1, "overlay20k": 3.5}
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tpc"
+DEFAULT_NAMES = "g1000_0,g1000_1,g5000_0,overlay20k,sim8"
 STATE = ("x", "y", "z", "sinphi", "dzds", "qpt")
 
 
@@ -123,6 +126,16 @@ def dump(folder: Path, name: str, found: Any) -> None:
     pq.write_table(pa.table(hits), folder / f"{name}.hits.parquet")
 
 
+def digest(found: Any) -> str:
+    """Return a fingerprint of every bit of a result."""
+    made = hashlib.sha256()
+    columns = found._asdict() if hasattr(found, "_asdict") else dict(found)
+    for name, array in columns.items():
+        if isinstance(array, np.ndarray):
+            made.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return made.hexdigest()[:16]
+
+
 def tracker_of(args: argparse.Namespace, name: str) -> tuple[int, Callable[[], Any]]:
     """Return the number of clusters of an event and what tracks it: a call that returns (result, CPU s per stage)."""
     from o2dask.reco.tpc.field import O2_FIELD_5KG
@@ -167,6 +180,7 @@ def measure_event(args: argparse.Namespace, name: str) -> dict[str, Any]:
     if args.dump and not name.startswith("sim"):
         dump(args.dump, name, found)
     n_tracks = len(found.par) if hasattr(found, "par") else found.n_rows
+    fingerprint = digest(found)
     del found
     runs = []
     for _ in range(args.runs):
@@ -174,6 +188,7 @@ def measure_event(args: argparse.Namespace, name: str) -> dict[str, Any]:
         _, stages = track()
         runs.append((time.perf_counter() - wall, time.process_time() - cpu, stages))
     cpu_s = statistics.median(run[1] for run in runs)
+    stages = {k: statistics.median(run[2][k] for run in runs) for k in runs[0][2]}
     return {
         "name": name,
         "threads": args.worker,
@@ -183,8 +198,10 @@ def measure_event(args: argparse.Namespace, name: str) -> dict[str, Any]:
         "cpu_s": cpu_s,
         "cpu_us_per_cluster": 1e6 * cpu_s / n,
         "peak_bytes_per_cluster": peak / n,
-        "stages_us_per_cluster": {k: 1e6 * statistics.median(run[2][k] for run in runs) / n for k in runs[0][2]},
-        "o2_us_per_cluster": O2_US_PER_CLUSTER.get(name.split("_")[0]),
+        "stages": stages,
+        "stages_us_per_cluster": {k: 1e6 * v / n for k, v in stages.items()},
+        "least_wall_s": min(run[0] for run in runs),
+        "digest": fingerprint,
     }
 
 
@@ -208,27 +225,49 @@ def make_missing(args: argparse.Namespace, made: Path, argv: list[str]) -> None:
 
 
 def report(results: list[dict[str, Any]]) -> None:
-    """Print the table."""
+    """Print times and memory."""
     print(
-        f"{'event':>10} {'threads':>7} {'clusters':>9} {'tracks':>7} {'wall s':>7} {'cpu s':>7} {'us/cl':>6} {'O2':>5} "
-        f"{'B/cl':>5}  stages us/cl"
+        f"{'event':>10} {'threads':>7} {'clusters':>9} {'tracks':>7} {'wall s':>7} {'cpu s':>7} {'us/cl':>6} "
+        f"{'B/cl':>5}  stages, CPU us per cluster"
     )
     for r in results:
         stages = "  ".join(f"{k} {v:.3f}" for k, v in r["stages_us_per_cluster"].items())
-        o2 = r["o2_us_per_cluster"] or float("nan")
         print(
             f"{r['name']:>10} {r['threads']:>7} {r['clusters']:>9} {r['tracks']:>7} {r['wall_s']:>7.3f} "
-            f"{r['cpu_s']:>7.3f} {r['cpu_us_per_cluster']:>6.3f} {o2:>5.1f} {r['peak_bytes_per_cluster']:>5.0f}  "
-            f"{stages}"
+            f"{r['cpu_s']:>7.3f} {r['cpu_us_per_cluster']:>6.3f} {r['peak_bytes_per_cluster']:>5.0f}  {stages}"
         )
+
+
+def judged(args: argparse.Namespace, dumped: Path, made: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the judge's figures of our tracks and, where the folder has them, of O2's, by event."""
+    names = [name for name in args.names.split(",") if not name.startswith("sim")]
+    with tempfile.TemporaryDirectory(prefix="tpc_judge_") as scratch:
+        out = Path(scratch) / "judged.json"
+        plain = [n for n in names if not n.startswith("overlay")]
+        ours = targets.judge(args.data, dumped, plain, out)
+        ours |= targets.judge(made, dumped, [n for n in names if n not in plain], out)
+        theirs = [n for n in plain if (args.data / f"{n}.o2tracks.parquet").exists()]
+        return ours, targets.judge(args.data, args.data, theirs, out)
+
+
+def start_times() -> dict[str, float]:
+    """Return seconds from the start of a process to its first tracks: kernels to be compiled, and cached."""
+    script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import tpc_start; tpc_start.main()"
+    out = {}
+    with tempfile.TemporaryDirectory(prefix="tpc_start_") as folder:
+        environment = os.environ | {"NUMBA_CACHE_DIR": folder, "NUMBA_NUM_THREADS": "1"}
+        for name in ("first", "cached"):
+            done = subprocess.run([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, check=True)
+            out |= {f"{name}_{k}": v for k, v in json.loads(done.stdout).items()}
+    return out
 
 
 def main() -> None:
     """Parse arguments, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of <name>.clusters.parquet (default: ../shared/data/tpc)")
-    parser.add_argument("--names", help="events, overlay20k, simN (default g1000_0,g5000_0, or sim8)")
-    parser.add_argument("--threads", default="1", help="numbers of threads, such as 1,2")
+    parser.add_argument("--names", help=f"events, overlay20k, simN (default {DEFAULT_NAMES}, or sim8)")
+    parser.add_argument("--threads", help="numbers of threads, such as 1,2 (the default; 1 with --small)")
     parser.add_argument("--runs", type=int, default=5, help="runs whose median is reported")
     parser.add_argument("--dump", type=Path, help="folder for tracks and hits in O2's column names")
     parser.add_argument("--json", type=Path, help="file for the figures")
@@ -240,28 +279,48 @@ def main() -> None:
     args.data = args.data or SHARED
     if args.names is None:
         has_data = (args.data / "g1000_0.clusters.parquet").exists()
-        args.names = ("g100_0" if args.small else "g1000_0,g5000_0") if has_data else ("sim1" if args.small else "sim8")
+        args.names = ("g100_0" if args.small else DEFAULT_NAMES) if has_data else ("sim1" if args.small else "sim8")
     if args.prepare is not None:
         prepare(args.made, args.data, args.prepare)
         return
     if args.worker is not None:
         print(json.dumps(measure(args)))
         return
-    results = []
+    args.threads = args.threads or ("1" if args.small else "1,2")
+    run(args)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure at every number of threads, judge, report."""
+    results: list[dict[str, Any]] = []
+    speeds = []
     with tempfile.TemporaryDirectory(prefix="tpc_tracking_") as scratch:
-        made = Path(args.made or scratch)
+        made, dumped = Path(args.made or scratch), args.dump or Path(scratch) / "dump"
         argv = ["--data", str(args.data), "--made", str(made), "--runs", str(args.runs)]
         make_missing(args, made, argv)
         for i, threads in enumerate(int(t) for t in args.threads.split(",")):
-            dumped = ["--dump", str(args.dump)] if args.dump and i == 0 else []
-            results += run_with_threads(threads, [*argv, "--names", args.names, *dumped])
-        if args.dump and (made / "overlay20k.mc.parquet").exists():
+            speeds.append(targets.calibrate())
+            results += run_with_threads(
+                threads, [*argv, "--names", args.names, *(["--dump", str(dumped)] if i == 0 else [])]
+            )
+        speeds.append(targets.calibrate())
+        if (made / "overlay20k.mc.parquet").exists():
             for part in ("clusters", "mc"):
-                shutil.copy(made / f"overlay20k.{part}.parquet", args.dump)
+                shutil.copy(made / f"overlay20k.{part}.parquet", dumped)
+        ours, theirs = judged(args, dumped, made)
+    speed = statistics.median(speeds)
+    starts = {} if args.small else start_times()
     report(results)
+    lines = targets.quality_lines(ours, theirs)
+    lines += targets.resolution_lines(ours, theirs, targets.o2_resolutions(SHARED))
+    lines += targets.pull_lines(ours, theirs) + targets.speed_lines(results, speed) + targets.start_lines(starts)
+    print(f"\ncalibrate: {speed:.1f} ms (O2's figures: {targets.CALIBRATE_MS:.0f} ms; CPU times below are scaled)\n")
+    targets.report(lines)
     if args.json:
         machine = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
-        args.json.write_text(json.dumps({"benchmark": "tpc_tracking", **machine, "results": results}, indent=1))
+        table = [{k: getattr(line, k) for k in ("text", "ours", "o2_same", "o2", "target", "is_met")} for line in lines]
+        made_of = {"calibrate_ms": None if np.isnan(speed) else speed, "starts_s": starts, "results": results}
+        args.json.write_text(json.dumps({"benchmark": "tpc_tracking", **machine, **made_of, "lines": table}, indent=1))
 
 
 if __name__ == "__main__":
