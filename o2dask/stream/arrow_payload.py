@@ -69,7 +69,8 @@ def ipc_to_columns(payload: "bytes | memoryview | pa.Buffer", ref: DataRef) -> C
 
 def _column(field: pa.Field) -> Column:
     metadata = {key: value.decode() for key, value in (field.metadata or {}).items()}
-    kind, shape = field.type, ()
+    kind = field.type
+    shape: tuple[int, ...] = ()
     is_jagged = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     if pa.types.is_fixed_size_list(kind):
         shape = tuple(int(n) for n in metadata.get(b"shape", str(kind.list_size)).split(","))

@@ -278,9 +278,8 @@ def _named(layout: np.dtype[Any], values: tuple[Any, ...]) -> dict[str, Any]:
 
 def _data_header(values: tuple[Any, ...]) -> DataHeader:
     description, origin, parts, serialization, subspec, index, size, orbit, counter, run = values
-    names = [_text(padded).decode("ascii", "replace") for padded in (origin, description)]
     try:
-        ref = DataRef(*names, subspec)
+        ref = DataRef(_text(origin).decode("ascii", "replace"), _text(description).decode("ascii", "replace"), subspec)
     except SpecError as error:
         raise DataError(f"O2 header DataHead: {error}") from None
     return DataHeader(
