@@ -23,6 +23,7 @@ from o2dask.analysis.binding import calls, group_of
 from o2dask.analysis.declarations import IndexTable, SpawnedTable
 from o2dask.analysis.getters import Getter
 from o2dask.analysis.groups import Group
+from o2dask.analysis.heap import keep_freed_arrays
 from o2dask.analysis.outputs import absorb, clear, merged
 from o2dask.analysis.producing import Builds, Produces, Spawns, index_columns
 from o2dask.analysis.table import Table
@@ -132,6 +133,7 @@ def _unpacked(packed: bytes, process: int, thread: int) -> Job:
 
 def run_unit(packed: bytes, unit: Unit) -> Partial:
     """Return what the dataframes of a unit came to; what goes wrong is in `failed`, nothing is raised for bad data."""
+    keep_freed_arrays()
     job = unpack(packed)
     partial = Partial(outputs={task.name: {} for task in job.tasks})
     since = time.thread_time()

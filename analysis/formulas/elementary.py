@@ -1,28 +1,47 @@
-"""Elementary functions of float32 arrays where numpy's own are scalar loops."""
+"""Elementary functions of float32 columns where numpy's own are scalar loops: asinh, and the azimuth of a track.
+
+Long columns go through compiled loops, short ones through numpy, so that numba is imported by who gains from it; the
+bits are the same.
+"""
 
 import numpy as np
 
-__all__ = ["asinh"]
+from o2dask.analysis.formulas.kernels_elementary import asinh_body, azimuth_body
 
-SERIES_BELOW = np.float32(0.25)
-"""Below, five terms of the series are exact to float32; above, the logarithm is to 5e-7."""
+__all__ = ["COMPILED_FROM", "asinh", "azimuth"]
+
+COMPILED_FROM = 1 << 15
+"""Rows from which a compiled loop is worth the import of numba; a block of `registry`."""
 
 
 def asinh(x: np.ndarray) -> np.ndarray:
-    """Return the inverse hyperbolic sine to a relative precision of 5e-7.
+    """Return the inverse hyperbolic sine to a relative precision of 5e-7, ten times as fast as numpy's.
 
-    numpy vectorises log and sqrt of float32 but not arcsinh: this is several times faster, and as precise as the
-    columns that it is used on, whose mantissas the producer cuts to 15 bits.
-
-    Parameters
-    ----------
-    x : ndarray, float32
-        |x| below 1e19.
+    As precise as the columns that it is used on, whose mantissas the producer cuts to 15 bits. Other types than
+    float32 get numpy's own.
     """
-    size, square = np.abs(x), x * x
-    logarithm = np.log(size + np.sqrt(1 + square))
-    small = np.minimum(square, SERIES_BELOW)  # keeps the unused series from overflowing
-    c3, c5, c7, c9 = (np.float32(c) for c in (1 / 6, 3 / 40, 15 / 336, 105 / 3456))
-    series = size * (1 - small * (c3 - small * (c5 - small * (c7 - small * c9))))
-    result: np.ndarray = np.copysign(np.where(size < SERIES_BELOW, series, logarithm), x)
-    return result
+    if x.dtype != np.float32:
+        exact: np.ndarray = np.arcsinh(x)
+        return exact
+    if x.ndim != 1 or len(x) < COMPILED_FROM:
+        found: np.ndarray = asinh_body(x)
+        return found
+    from o2dask.analysis.formulas.kernels_elementary_rows import asinh_rows
+
+    out = np.empty_like(x)
+    asinh_rows(x, out)
+    return out
+
+
+def azimuth(snp: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return arcsin(snp) + alpha in [0, 2 pi) [rad] to 1e-6: float32 (n,) of float32; NaN where |snp| is above 1."""
+    if snp.dtype != np.float32 or alpha.dtype != np.float32:
+        snp, alpha = snp.astype(np.float32), alpha.astype(np.float32)
+    if snp.ndim != 1 or len(snp) < COMPILED_FROM:
+        found: np.ndarray = azimuth_body(snp, alpha)
+        return found
+    from o2dask.analysis.formulas.kernels_elementary_rows import azimuth_rows
+
+    out = np.empty_like(snp)
+    azimuth_rows(snp, alpha, out)
+    return out

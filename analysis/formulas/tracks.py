@@ -8,8 +8,8 @@ State at `x` in the frame rotated by `alpha`: snp is the sine of the local azimu
 
 import numpy as np
 
-from o2dask.analysis.formulas.constants import ALMOST_0, TWO_PI, VERY_BIG, X_BEAM_PIPE
-from o2dask.analysis.formulas.elementary import asinh
+from o2dask.analysis.formulas.constants import ALMOST_0, VERY_BIG, X_BEAM_PIPE
+from o2dask.analysis.formulas.elementary import asinh, azimuth
 from o2dask.analysis.formulas.registry import formula
 
 BARREL = ("O2track", "O2track_iu")
@@ -41,8 +41,7 @@ def eta(tgl):
 @formula(*BARREL, getter="phi", unit="rad")
 def phi(snp, alpha):
     """Return the azimuth of the momentum at the track's point, in [0, 2 pi)."""
-    angle = np.arcsin(snp) + alpha
-    return np.where(angle < 0, angle + TWO_PI, np.where(angle >= TWO_PI, angle - TWO_PI, angle))
+    return azimuth(snp, alpha)
 
 
 @formula(*BARREL, getter="px", unit="GeV/c")

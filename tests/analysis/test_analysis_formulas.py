@@ -10,7 +10,7 @@ from formula_oracle import ORACLE
 
 from o2dask.analysis import Dataframe
 from o2dask.analysis.formulas import FORMULAS
-from o2dask.analysis.formulas.elementary import asinh
+from o2dask.analysis.formulas.elementary import COMPILED_FROM, asinh, azimuth
 from o2dask.analysis.formulas.registry import BLOCK
 from o2dask.aod.model import tables
 from o2dask.columns import Columns, Jagged
@@ -190,5 +190,34 @@ def test_the_fast_asinh_is_precise_where_both_of_its_branches_meet_and_at_the_en
     exact = np.arcsinh(size.astype(np.float64))
     for x, want in ((size, exact), (-size, -exact)):
         assert np.abs(asinh(x) / want - 1).max() < 6e-7
-    assert asinh(np.float32([0.0, -0.0])).tolist() == [0, 0]
+    far = np.float32([2e18, 3e38, -3e38])
+    np.testing.assert_allclose(asinh(far), np.arcsinh(far.astype(np.float64)), rtol=2e-7)
+    assert asinh(np.float32([0.0, -0.0, np.inf, -np.inf])).tolist() == [0, 0, np.inf, -np.inf]
     assert np.isnan(asinh(np.float32([np.nan])))[0]
+    assert asinh(np.array([1e-9, 2.0])).tolist() == np.arcsinh([1e-9, 2.0]).tolist()  # float64 as it is
+
+
+def test_the_azimuth_is_precise_up_to_where_the_track_turns_and_stays_in_one_turn():
+    rng = np.random.default_rng(7)
+    snp = np.concatenate([rng.uniform(-1, 1, 200_000), [1, -1, 0.5, -0.5, 0, -0.0]]).astype(np.float32)
+    alpha = rng.uniform(-np.pi, np.pi, len(snp)).astype(np.float32)
+    difference = azimuth(snp, alpha) - (np.arcsin(snp.astype(np.float64)) + alpha)
+    assert np.abs(difference - 2 * np.pi * np.round(difference / (2 * np.pi))).max() < 1e-6
+    assert azimuth(snp, alpha).min() >= 0 and azimuth(snp, alpha).max() < np.float32(2 * np.pi)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(azimuth(np.float32([1.01, -1.01, np.nan]), np.zeros(3, np.float32))).all()
+
+
+@pytest.mark.parametrize("function", [asinh, azimuth])
+def test_compiled_loops_over_rows_give_the_bits_of_numpy(function):
+    rng = np.random.default_rng(8)
+    bits = rng.integers(0, 1 << 32, 3 * COMPILED_FROM, dtype=np.uint32).view(np.float32)  # any float, NaN too
+    near = rng.uniform(-1, 1, 3 * COMPILED_FROM).astype(np.float32)
+    columns = [np.concatenate([bits, near]), np.concatenate([near, near])][: 1 if function is asinh else 2]
+    compiled = function(*columns)
+    with np.errstate(all="ignore"):
+        rows = range(0, len(compiled), 1000)
+        plain = np.concatenate([function(*(column[i : i + 1000] for column in columns)) for i in rows])
+    is_nan = np.isnan(plain)
+    assert np.array_equal(np.isnan(compiled), is_nan)
+    assert np.array_equal(compiled.view(np.uint32)[~is_nan], plain.view(np.uint32)[~is_nan])
