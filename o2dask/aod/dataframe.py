@@ -7,6 +7,7 @@ only, no open file: it may be pickled to a worker.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,12 @@ def _part(array: "np.ndarray | Jagged", start: int, stop: int) -> "np.ndarray | 
 
 def schema_of(tree: str, columns: Iterable[Column]) -> Schema:
     """Return the schema of a stored tree; columns that the data model knows get their unit and text from it."""
+    return _schema_of(tree, tuple(columns))
+
+
+@lru_cache(maxsize=1024)
+def _schema_of(tree: str, columns: tuple[Column, ...]) -> Schema:
+    """Return the schema; the same few are asked for in every dataframe of a long list."""
     model = tables().get(tree)
     known = {c.name: c.column for c in model.columns} if model else {}
     made = []

@@ -204,9 +204,15 @@ def _column(branch: Any, where: str) -> Column:
     if is_jagged and shape:
         raise DataError(f"{where}: branch {branch.name!r} ({branch.title}) is a variable array of arrays")
     try:
-        return Column(name=branch.name, dtype=dtype.name, shape=shape, is_jagged=is_jagged)
+        return _made(branch.name, dtype, shape, is_jagged)
     except SpecError as error:
         raise DataError(f"{where}: {error}") from None
+
+
+@lru_cache(maxsize=4096)
+def _made(name: str, dtype: np.dtype, shape: tuple[int, ...], is_jagged: bool) -> Column:
+    """Return a column; the same few are asked for in every dataframe of a long list."""
+    return Column(name=name, dtype=dtype.name, shape=shape, is_jagged=is_jagged)
 
 
 def _array(column: Column, array: Any) -> "np.ndarray | Jagged":
