@@ -11,6 +11,7 @@ from o2dask.errors import ConfigError
 from o2dask.monitoring.events import Progress
 from o2dask.runners.cluster import open_backend
 from o2dask.runners.driver import Driver
+from o2dask.runners.feed import ListFeed
 from o2dask.runners.ledger import Ledger, StopToken
 from o2dask.runners.plugin import RunPlugin
 from o2dask.runners.report import RunReport
@@ -71,7 +72,7 @@ def run_batch(
             ledger.begin(0, "nothing to do")
             return ledger.finish()
         with open_backend(settings, wanted) as backend:
-            return Driver(ledger, backend, run, settings, stop).run()
+            return Driver(ListFeed(ledger.todo), ledger, backend, run, settings, stop).run()
 
 
 def _check_order(topology: Topology) -> None:

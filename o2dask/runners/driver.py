@@ -1,12 +1,15 @@
-"""The driver of a batch run: feeds the window, enters what comes back, looks after workers and deadlines.
+"""The driver of a run on Dask workers: feeds the window, enters what comes back, looks after workers and deadlines.
 
-Knows Dask and the ledger; how workers are had is `cluster`'s, what a timeframe is made of is `graph`'s.
+Knows Dask, a feed and the ledger; how workers are had is `cluster`'s, what a timeframe is made of is `graph`'s, where
+timeframes come from the feed's.
 """
 
 import itertools
+import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +19,17 @@ from o2dask.errors import CommitError, ConfigError
 from o2dask.runners import quarantine
 from o2dask.runners.cluster import Backend
 from o2dask.runners.deadline import DEADLINE_TOPIC
-from o2dask.runners.graph import Committed, timeframe_graph
+from o2dask.runners.feed import Feed
+from o2dask.runners.graph import Committed, GroupDone, group_graph, timeframe_graph
 from o2dask.runners.ledger import Ledger, StopToken, advice
 from o2dask.runners.plugin import RunPlugin
 from o2dask.runners.quarantine import Failure
 from o2dask.runners.report import RunReport
 from o2dask.runners.settings import MIB, BatchSettings
 from o2dask.runners.timeline import MemoryWatch
-from o2dask.runners.window import MemoryModel, Pacer, Window
+from o2dask.runners.window import Grouping, MemoryModel, Pacer, Window
 from o2dask.sink import Receipt
-from o2dask.timeframe import TimeframeRef
+from o2dask.timeframe import TimeframeId, TimeframeRef
 
 __all__ = ["Driver"]
 
@@ -37,32 +41,60 @@ SAMPLE_S = 0.05
 
 @dataclass(slots=True)
 class _Flight:
-    """A timeframe in flight; `is_alone` if nothing else is, because it was near when workers died."""
+    """One or several timeframes in flight; `is_alone` if nothing else is, because it was near when workers died."""
 
-    ref: TimeframeRef
-    future: Future[Committed]
+    refs: tuple[TimeframeRef, ...]
+    future: Future[Any]
     is_alone: bool = False
     late: dict[str, str] | None = None
 
 
 class Driver:
-    """Feeds the window and enters what comes out of it; lives for one run, in one thread."""
+    """Feeds the window and enters what comes out of it; lives for one run, in one thread.
+
+    Parameters
+    ----------
+    feed : Feed
+        Gives the timeframes, and is told of those that are settled.
+    ledger, backend, run, settings
+        The book of the run, the workers, what they run, how.
+    stop : StopToken, optional
+        When set, the feed is stopped; one that also has ``is_paused()`` holds timeframes back as long as that is true.
+    """
 
     def __init__(
-        self, ledger: Ledger, backend: Backend, run: RunPlugin, settings: BatchSettings, stop: StopToken | None
+        self,
+        feed: Feed,
+        ledger: Ledger,
+        backend: Backend,
+        run: RunPlugin,
+        settings: BatchSettings,
+        stop: StopToken | None = None,
     ) -> None:
         n = backend.n_workers
-        self._ledger, self._backend, self._run, self._stop = ledger, backend, run, stop
+        self._feed, self._ledger, self._backend, self._run, self._stop = feed, ledger, backend, run, stop
+        self._is_paused: Callable[[], bool] = getattr(stop, "is_paused", lambda: False)
+        self._is_halted = False
         self._deadline_s = settings.deadline_s
-        self._todo = deque(ledger.todo)
+        self._ready: deque[TimeframeRef] = deque()
         self._suspects: deque[TimeframeRef] = deque()
+        self._inside: dict[TimeframeId, TimeframeRef] = {}
         self._flights: dict[str, _Flight] = {}
         self._late: deque[dict[str, str]] = deque()
         self._window = Window(settings.window or max(4, 2 * n), backend.budget, n, MemoryModel(settings.expansion))
         self._pacer = Pacer(n)
+        self._grouping = Grouping(settings.group if len(run.fused) == 1 else 1, n)
+        self._most_ready = 2 * n
         self._session, self._count = uuid.uuid4().hex[:8], itertools.count()
         self._worker_s = self._sampled = 0.0
         self._completed = as_completed(loop=backend.client.loop, with_results=True, raise_errors=False)
+        self._called = threading.Event()
+
+    def wake(self) -> None:
+        """Wake the driver because there is something to take; may be called from any thread."""
+        self._called.set()
+        with self._completed.thread_condition:
+            self._completed.thread_condition.notify_all()
 
     def run(self) -> RunReport:
         """Run to the end, a stop, or a failure."""
@@ -78,7 +110,7 @@ class Driver:
         try:
             with MemoryWatch(self._backend.measure) as memory:
                 while self._goes_on():
-                    if not (self._feed() or self._collect()):
+                    if not (self._send_next() or self._collect()):
                         self._wait()
                     self._watch(memory)
                 self._watch(memory, now_please=True)
@@ -87,6 +119,7 @@ class Driver:
         finally:
             self._withdraw()
         return self._ledger.finish(
+            left=tuple(self._inside.values()),
             peak_in_flight=self._window.peak_count,
             peak_bytes=self._window.peak_bytes,
             budget_bytes=self._backend.budget,
@@ -95,47 +128,92 @@ class Driver:
         )
 
     def _wait(self) -> None:
-        """Sleep until a timeframe comes back, or a while."""
+        """Sleep until a timeframe comes, or comes back, or a while."""
         completed = self._completed
         with completed.thread_condition:
-            if completed.queue.empty():
+            if completed.queue.empty() and not self._called.is_set():
                 completed.thread_condition.wait(IDLE_S)
+        self._called.clear()
 
     def _goes_on(self) -> bool:
         if self._ledger.failure:
             return False
+        self._heed_stop()
         if self._flights:
             return True
-        if self._stop is not None and self._stop.is_set():
-            self._ledger.interrupted = bool(self._todo or self._suspects)
+        if self._is_halted:
             return False
-        return bool(self._todo or self._suspects) and not self._ledger.is_over
+        return bool(self._ready or self._suspects) or not self._feed.is_over
 
-    def _feed(self) -> bool:
-        """Send the next timeframe if it may go; return whether it went."""
-        if self._ledger.is_over or (self._stop is not None and self._stop.is_set()):
+    def _heed_stop(self) -> None:
+        """Stop the feed if a processor or the user wants an end; one that drains has all it took in done first."""
+        if self._ledger.is_over:
+            self._feed.stop()
+            self._is_halted = True
+        elif self._stop is not None and self._stop.is_set() and not self._is_halted:
+            self._feed.stop()
+            if not self._ledger.is_stream:
+                self._is_halted = True
+                self._ledger.interrupted = self._ledger.n_left > len(self._flying())
+
+    def _flying(self) -> set[TimeframeId]:
+        return {ref.id for flight in self._flights.values() for ref in flight.refs}
+
+    def _send_next(self) -> bool:
+        """Send the next timeframe, or group of small ones, if it may go; return whether one went."""
+        if self._is_halted or self._is_paused():
             return False
+        if len(self._ready) < self._most_ready:
+            self._take()
         now = time.monotonic()
-        if self._todo:
-            if self._pacer.holds(now, len(self._window)) or not self._window.admits(self._todo[0]):
+        if self._ready:
+            if self._pacer.holds(now, len(self._window)) or not self._window.admits(self._ready[0]):
                 return False
-            self._send(self._todo.popleft())
+            self._send(self._next_group())
         elif self._suspects and not self._flights:
-            self._send(self._suspects.popleft(), is_alone=True)
+            self._send((self._suspects.popleft(),), is_alone=True)
         else:
             return False
         self._pacer.started(now)
         return True
 
-    def _send(self, ref: TimeframeRef, is_alone: bool = False) -> None:
-        number = next(self._count)
-        graph, tail = timeframe_graph(self._run, ref, f"{self._session}-{number}", self._backend.without)
+    def _take(self) -> None:
+        """Take what the feed has ready; what is in flight is let be, what is done is settled at once."""
+        n = self._backend.n_workers
+        self._most_ready = 4 * n * self._grouping.most if self._grouping.are_small else 2 * n
+        done = []
+        for ref in self._feed.take(self._most_ready - len(self._ready)):
+            if ref.id in self._inside:
+                continue
+            if self._ledger.is_stream and not self._ledger.admit(ref):
+                done.append(ref)
+                continue
+            self._inside[ref.id] = ref
+            self._ready.append(ref)
+        if done:
+            self._feed.settle(done)
+
+    def _next_group(self) -> tuple[TimeframeRef, ...]:
+        n = self._grouping.size(len(self._ready)) if self._grouping.fits(self._ready[0]) else 1
+        refs = [self._ready.popleft()]
+        while len(refs) < n and self._grouping.fits(self._ready[0]):
+            refs.append(self._ready.popleft())
+        return tuple(refs)
+
+    def _send(self, refs: tuple[TimeframeRef, ...], is_alone: bool = False) -> None:
+        number, ref = next(self._count), max(refs, key=lambda r: r.n_bytes)
+        attempt = f"{self._session}-{number}"
+        if len(refs) > 1 or (not is_alone and self._grouping.are_small and self._grouping.fits(ref)):
+            graph, tail = group_graph(self._run, refs, attempt, self._backend.without)
+        else:
+            graph, tail = timeframe_graph(self._run, ref, attempt, self._backend.without)
         future = self._backend.client.compute(graph, priority=-number, optimize_graph=False)
-        self._flights[tail] = _Flight(ref, future, is_alone)
+        self._flights[tail] = _Flight(refs, future, is_alone)
         self._window.enter(tail, ref)
         self._completed.add(future)
         if not is_alone:
-            self._ledger.started(ref, len(self._window))
+            for one in refs:
+                self._ledger.started(one, len(self._window))
 
     def _collect(self) -> bool:
         """Enter what came back; return whether anything did."""
@@ -151,42 +229,76 @@ class Driver:
         del self._flights[tail]
         if status == "finished" and isinstance(result, Committed):
             account = result.account
-            self._window.leave(tail, account.footprint)
-            self._pacer.done(account.busy_s)
-            self._worker_s += account.busy_s
+            self._left(tail, flight, account.footprint, account.busy_s)
             self._ledger.committed(result.receipt, account.counters, account.seconds, account.spans)
             self._ledger.heard(account.metrics, account.requests)
+            self._settle(*flight.refs)
+            return
+        if status == "finished" and isinstance(result, GroupDone):
+            self._enter_group(tail, flight, result)
             return
         self._window.leave(tail)
         error = result[1] if isinstance(result, tuple) else result
         if flight.late is not None:
-            self._set_aside(flight.ref, self._too_late(flight.late))
+            self._ran_out(flight, flight.late)
         elif isinstance(error, KilledWorker):
             self._killed(flight, error)
         elif status == "error":
-            if quarantine.stops_the_run(error):
-                self._ledger.fail(advice(error))
-            else:
-                self._set_aside(flight.ref, quarantine.describe(error))
+            self._failed(flight.refs[0], error)
         else:  # cancelled, and not by us
             self._ledger.fail(self._backend.loss)
 
+    def _left(self, tail: str, flight: _Flight, footprint: int, busy_s: float) -> None:
+        self._window.leave(tail, footprint)
+        self._pacer.done(busy_s)
+        self._grouping.done(busy_s, len(flight.refs), max(ref.n_bytes for ref in flight.refs))
+        self._worker_s += busy_s
+
+    def _enter_group(self, tail: str, flight: _Flight, result: GroupDone) -> None:
+        account = result.account
+        self._left(tail, flight, account.footprint, account.busy_s)
+        pairs = list(zip(flight.refs, result.outcomes, strict=False))
+        receipts = [(o.receipt, o.seconds) for _, o in pairs if o.receipt is not None]
+        self._ledger.committed(receipts, account.counters, account.seconds, account.spans)
+        self._ledger.heard(account.metrics, account.requests)
+        self._settle(*(ref for ref, outcome in pairs if outcome.receipt is not None))
+        for ref, outcome in pairs:
+            if outcome.error is not None:
+                self._failed(ref, outcome.error)
+
+    def _settle(self, *refs: TimeframeRef) -> None:
+        for ref in refs:
+            self._inside.pop(ref.id, None)
+        self._feed.settle(refs)
+
+    def _failed(self, ref: TimeframeRef, error: Any) -> None:
+        """Set a timeframe aside after an exception, or end the run if all others would meet it."""
+        if quarantine.stops_the_run(error):
+            self._ledger.fail(advice(error))
+        else:
+            self._set_aside(ref, quarantine.describe(error))
+
     def _killed(self, flight: _Flight, error: KilledWorker) -> None:
-        """Try a timeframe again alone: whoever waits on a worker that dies looks guilty to Dask."""
+        """Try timeframes again alone: whoever waits on a worker that dies looks guilty to Dask."""
         if not flight.is_alone:
-            self._suspects.append(flight.ref)
+            self._suspects.extend(flight.refs)
             return
         limit = self._backend.worker_limit
         memory = f" or needs more than its {limit / MIB:.0f} MiB" if limit else ""
         task = str(error.task).removesuffix(str(flight.future.key).removeprefix("commit"))
         reason = f"KilledWorker: workers die in task {task}: it crashes{memory} (last on {error.last_worker.address})"
-        story = quarantine.describe(error).text
-        self._set_aside(flight.ref, Failure(reason, f"timeframe: {flight.ref}\ntask: {task}\n{story}"))
+        story, ref = quarantine.describe(error).text, flight.refs[0]
+        self._set_aside(ref, Failure(reason, f"timeframe: {ref}\ntask: {task}\n{story}"))
 
-    def _too_late(self, message: dict[str, str]) -> Failure:
+    def _ran_out(self, flight: _Flight, message: dict[str, str]) -> None:
+        """Set aside the timeframe that took too long; the others of its group are innocent and sent again."""
         reason = f"deadline: over {self._deadline_s:g} s in its processors, the last in task {message['task']}"
         text = f"timeframe: {message['timeframe']}\ntask: {message['task']}\nwhere it was:\n{message['text']}"
-        return Failure(reason, text)
+        for ref in flight.refs:
+            if len(flight.refs) == 1 or str(ref) == message["timeframe"]:
+                self._set_aside(ref, Failure(reason, text))
+            else:
+                self._ready.appendleft(ref)
 
     def _set_aside(self, ref: TimeframeRef, failure: Failure) -> None:
         # Its worker may have died, or its time run out, after the commit: then it is committed.
@@ -194,6 +306,7 @@ class Driver:
             self._ledger.committed(Receipt(timeframe=ref.id), {}, {})
         else:
             self._ledger.quarantined(ref, failure)
+        self._settle(ref)
 
     def _watch(self, memory: MemoryWatch, *, now_please: bool = False) -> None:
         """Look after workers and deadlines, note how things are, and pass on what the user should know."""

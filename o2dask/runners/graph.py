@@ -1,9 +1,12 @@
 """The Dask graph of one timeframe: a task per physical task, and a last one that commits and returns a receipt.
 
-What is in the graph is names and a `TimeframeRef`; columns pass from task to task on the workers, out of band.
+What is in the graph is names and where timeframes are; columns pass from task to task on the workers, out of band.
+These travel as bytes: Dask looks into every argument for more tasks, which would take longer than a small timeframe.
 """
 
+import pickle
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dask.base import annotate
@@ -12,12 +15,13 @@ from dask.delayed import Delayed, delayed
 from o2dask.columns import Columns
 from o2dask.runners.deadline import deadline
 from o2dask.runners.plugin import RunPlugin, find_run, trim_memory
-from o2dask.runners.step import Account, commit, run_step
+from o2dask.runners.quarantine import stops_the_run
+from o2dask.runners.step import Account, PeakWatch, commit, run_step
 from o2dask.sink import Receipt
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
 
-__all__ = ["Committed", "Parcel", "timeframe_graph"]
+__all__ = ["Committed", "GroupDone", "Outcome", "Parcel", "group_graph", "timeframe_graph"]
 
 
 @dataclass(slots=True)
@@ -36,6 +40,41 @@ class Committed:
     account: Account
 
 
+@dataclass(slots=True)
+class Outcome:
+    """What became of one timeframe of a group: its receipt and the time in its processors [s], or its exception."""
+
+    receipt: Receipt | None = None
+    seconds: float = 0.0
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class GroupDone:
+    """What comes back of a group: an outcome for each timeframe in order, and what those committed took together.
+
+    There are fewer outcomes than timeframes if the last one is an error that all others would have met.
+    """
+
+    outcomes: list[Outcome]
+    account: Account
+
+
+def group_graph(
+    run: RunPlugin, refs: Sequence[TimeframeRef], attempt: str, without: frozenset[str] = frozenset()
+) -> tuple[Delayed, str]:
+    """Return the graph of several small timeframes, one task in all, and the tail of its key.
+
+    Each timeframe goes through all processors, and is committed, before the next is begun: so they need no more memory
+    than one, and the results are those of each alone.
+    """
+    first = refs[0].id
+    tail = f"{first.run}-{first.tf_counter}-{first.first_orbit}-x{len(refs)}-{attempt}"
+    (task,) = run.fused
+    with annotate(**_needs(dict(task.resources), without)):
+        return _group(run.name, pickle.dumps(tuple(refs)), tail, dask_key_name=f"commit-{tail}"), tail
+
+
 def timeframe_graph(
     run: RunPlugin, ref: TimeframeRef, attempt: str, without: frozenset[str] = frozenset()
 ) -> tuple[Delayed, str]:
@@ -47,20 +86,23 @@ def timeframe_graph(
     """
     tail = f"{ref.id.run}-{ref.id.tf_counter}-{ref.id.first_orbit}-{attempt}"
     producer = {out: task.name for task in run.tasks for out in task.outputs}
+    packed = pickle.dumps(ref)
     made: dict[str, Delayed] = {}
     ends: dict[str, None] = {}
     for task in run.tasks:
         before = dict.fromkeys(producer[r] for r in task.inputs)
         key = f"{task.name}-{tail}"
         with annotate(**_needs(dict(task.resources), without)):
-            made[task.name] = _step(run.name, task.name, ref, tail, *(made[name] for name in before), dask_key_name=key)
+            made[task.name] = _step(
+                run.name, task.name, packed, tail, *(made[name] for name in before), dask_key_name=key
+            )
         if run.kept.isdisjoint(task.outputs):
             ends[task.name] = None
         for name in before:
             ends.pop(name, None)
     # The commit waits for what it writes, and for the ends: tasks that no other task follows.
     last = dict.fromkeys([t.name for t in run.tasks if not run.kept.isdisjoint(t.outputs)]) | ends
-    return _commit(run.name, ref, *(made[name] for name in last), dask_key_name=f"commit-{tail}"), tail
+    return _commit(run.name, packed, *(made[name] for name in last), dask_key_name=f"commit-{tail}"), tail
 
 
 def _needs(resources: dict[str, float], without: frozenset[str]) -> dict[str, dict[str, float]]:
@@ -68,9 +110,9 @@ def _needs(resources: dict[str, float], without: frozenset[str]) -> dict[str, di
     return {"resources": left} if left else {}
 
 
-def _run_step(run_name: str, task_name: str, ref: TimeframeRef, tail: str, *before: Parcel) -> Parcel:
+def _run_step(run_name: str, task_name: str, packed: bytes, tail: str, *before: Parcel) -> Parcel:
     """Run one physical task on this worker."""
-    run = find_run(run_name)
+    run, ref = find_run(run_name), pickle.loads(packed)
     task = run.task(task_name)
     inputs = {r: columns for parcel in before for r, columns in parcel.outputs.items()}
     accounts = {name: account for parcel in before for name, account in parcel.accounts.items()}
@@ -83,9 +125,9 @@ def _run_step(run_name: str, task_name: str, ref: TimeframeRef, tail: str, *befo
     return Parcel(step.outputs, accounts | {task_name: step.account})
 
 
-def _run_commit(run_name: str, ref: TimeframeRef, *before: Parcel) -> Committed:
+def _run_commit(run_name: str, packed: bytes, *before: Parcel) -> Committed:
     """Commit the timeframe on this worker and return what is small."""
-    run = find_run(run_name)
+    run, ref = find_run(run_name), pickle.loads(packed)
     outputs = {r: columns for parcel in before for r, columns in parcel.outputs.items() if r.is_in(run.kept)}
     account = Account()
     for task_account in {name: a for parcel in before for name, a in parcel.accounts.items()}.values():
@@ -95,5 +137,36 @@ def _run_commit(run_name: str, ref: TimeframeRef, *before: Parcel) -> Committed:
     return Committed(receipt, account)
 
 
+def _run_group(run_name: str, packed: bytes, tail: str) -> GroupDone:
+    """Run and commit timeframes one after the other on this worker; an exception costs its own timeframe."""
+    run, refs = find_run(run_name), pickle.loads(packed)
+    (task,) = run.fused
+    state, isolation = run.state, run.isolation
+    total, outcomes, peaks = Account(), [], PeakWatch()
+    start = time.perf_counter()
+    for ref in refs:
+        left_s = run.deadline_s
+        if isolation is not None:
+            isolation.expires_at = None if left_s is None else time.monotonic() + left_s
+        try:
+            with deadline(left_s, ref, tail, task.name):
+                step = run_step(run.topology, task, ref, {}, state, isolation, measure=False)
+            outputs = {r: columns for r, columns in step.outputs.items() if r.is_in(run.kept)}
+            receipt = commit(run.sink, ref, dict(sorted(outputs.items())), Account())
+        except Exception as error:  # noqa: BLE001 - whatever a processor raises costs its own timeframe only
+            outcomes.append(Outcome(error=error))
+            if stops_the_run(error):
+                break
+            continue
+        outcomes.append(Outcome(receipt, sum(step.account.seconds.values())))
+        total.add_one(step.account)
+    total.busy_s, now = time.perf_counter() - start, time.time()
+    total.spans = [(now - total.busy_s, now)]
+    total.peak_bytes = max(total.peak_bytes, peaks.growth())
+    trim_memory()
+    return GroupDone(outcomes, total)
+
+
+_group = delayed(_run_group, pure=False, traverse=False)
 _step = delayed(_run_step, pure=False, traverse=False)
 _commit = delayed(_run_commit, pure=False, traverse=False)

@@ -107,10 +107,16 @@ def _run_one(
             ledger.quarantined(ref, quarantine.describe(error))
     else:
         ledger.committed(receipt, account.counters, account.seconds, account.spans)
-        ledger.timeline.sample(time.time(), 1, account.footprint, own_memory(os.getpid()) + held_by_children())
+        _sample(ledger, account)
         ledger.heard(account.metrics, account.requests)
     finally:
         total.busy_s += account.busy_s
+
+
+def _sample(ledger: Ledger, account: Account) -> None:
+    """Note the memory for the report, now and then: to look takes as long as a small timeframe."""
+    if ledger.timeline.is_due(now := time.time()):
+        ledger.timeline.sample(now, 1, account.footprint, own_memory(os.getpid()) + held_by_children())
 
 
 def _process(

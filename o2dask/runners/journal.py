@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ class Journal:
         What the results depend on: the fingerprint of the topology, and the sink.
     resume : bool
         Whether to go on from what is there.
+    keep : bool
+        Whether `entries` grows with what is written; without it they stay those found at the start, for a run without
+        an end.
 
     Raises
     ------
@@ -60,7 +63,10 @@ class Journal:
         timeframes and `resume` was not asked for.
     """
 
-    def __init__(self, folder: Path, configuration: Mapping[str, str], *, resume: bool = False) -> None:
+    def __init__(
+        self, folder: Path, configuration: Mapping[str, str], *, resume: bool = False, keep: bool = True
+    ) -> None:
+        self._keeps = keep
         self.folder = Path(folder)
         self.path = self.folder / "journal.jsonl"
         self._fd = _open(self.path)
@@ -94,20 +100,37 @@ class Journal:
 
     def write_committed(self, receipt: Receipt) -> None:
         """Note that a timeframe is committed; it is on disk when this returns."""
-        self._write(JournalEntry(timeframe=receipt.timeframe, receipt=receipt), "committed", receipt.to_json())
+        self.write_all_committed([receipt])
+
+    def write_all_committed(self, receipts: Sequence[Receipt]) -> None:
+        """Note that timeframes are committed, a line each, synced once for all."""
+        entries = [JournalEntry(timeframe=receipt.timeframe, receipt=receipt) for receipt in receipts]
+        self._write(entries, "committed", [receipt.to_json() for receipt in receipts])
 
     def write_quarantined(self, timeframe: TimeframeId, reason: str) -> None:
         """Note that a timeframe was set aside."""
-        self._write(JournalEntry(timeframe=timeframe, reason=reason), "quarantined", {"reason": reason})
+        self._write([JournalEntry(timeframe=timeframe, reason=reason)], "quarantined", [{"reason": reason}])
 
-    def _write(self, entry: JournalEntry, state: str, values: Mapping[str, Any]) -> None:
-        t = entry.timeframe
-        identity = {"run": t.run, "tf_counter": t.tf_counter, "first_orbit": t.first_orbit, "n_orbits": t.n_orbits}
-        self._append({"state": state, **identity, "at": time.time(), **values})
-        self.entries[t] = entry
+    def committed(self) -> Iterator[TimeframeId]:
+        """Give the timeframes that the file says are committed, by their last word, in the order of the first.
 
-    def _append(self, values: Mapping[str, Any]) -> None:
-        line = json.dumps(values, separators=(",", ":")).encode() + b"\n"
+        For a run that has not kept its entries: it reads the file.
+        """
+        header, entries = _replay(_read(self._fd, self.path)[0], self.path)
+        return (id_ for id_, entry in entries.items() if header is not None and entry.is_committed)
+
+    def _write(self, entries: Sequence[JournalEntry], state: str, values: Sequence[Mapping[str, Any]]) -> None:
+        now, lines = time.time(), []
+        for entry, more in zip(entries, values, strict=True):
+            t = entry.timeframe
+            identity = {"run": t.run, "tf_counter": t.tf_counter, "first_orbit": t.first_orbit, "n_orbits": t.n_orbits}
+            lines.append({"state": state, **identity, "at": now, **more})
+        self._append(*lines)
+        if self._keeps:
+            self.entries.update((entry.timeframe, entry) for entry in entries)
+
+    def _append(self, *values: Mapping[str, Any]) -> None:
+        line = b"".join(json.dumps(v, separators=(",", ":")).encode() + b"\n" for v in values)
         if self._torn:
             line = b"\n" + line
         try:

@@ -27,6 +27,7 @@ from o2dask.runners import quarantine
 from o2dask.runners.journal import Journal
 from o2dask.runners.quarantine import Failure
 from o2dask.runners.report import Losses, Quarantined, RunReport
+from o2dask.runners.tally import Tally
 from o2dask.runners.timeline import Timeline
 from o2dask.services import QuitBook
 from o2dask.sink import Receipt, Sink
@@ -51,8 +52,9 @@ class Ledger:
     ----------
     topology : Topology
         The workflow that runs.
-    refs : sequence of TimeframeRef
-        All timeframes, in the order in which they should be done; each id once.
+    refs : sequence of TimeframeRef, optional
+        All timeframes, in the order in which they should be done; each id once. None: a stream, of which nobody knows
+        what will come; then counts and the last of each kind are kept, however long it lasts.
     sink : Sink
         Where results go.
     journal : Path, optional
@@ -69,43 +71,45 @@ class Ledger:
     timeline : Timeline
         Takes samples of the run for the report.
     todo : tuple of TimeframeRef
-        Neither committed nor found so by the sink; includes what an earlier run quarantined.
+        Neither committed nor found so by the sink; includes what an earlier run quarantined. Empty for a stream.
     """
 
     def __init__(
         self,
         topology: Topology,
-        refs: Sequence[TimeframeRef],
+        refs: Sequence[TimeframeRef] | None,
         sink: Sink,
         *,
         journal: "Path | str | None" = None,
         resume: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        self.refs = tuple(refs)
+        self.is_stream = refs is None
+        self.refs = tuple(refs or ())
         self.sink = sink
         self.failure = ""
         self.interrupted = False
         self.is_over = False
+        self.tally = Tally(None if self.is_stream else self.refs)
+        self._resume, self._is_first = resume, True
         self._quits = QuitBook(p.name for p in topology.processors if p.is_source)
         self._progress = progress
-        self._receipts: dict[TimeframeId, Receipt] = {}
-        self._quarantined: dict[TimeframeId, Quarantined] = {}
         self._counters: Counter[str] = Counter()
         self._seconds: dict[str, float] = {}
         self._losses: dict[str, Losses] = {}
         self._start = self._last = time.monotonic()
         self.timeline = Timeline()
-        _check_unique(self.refs)
-        self._journal = Journal(Path(journal), configuration(topology, sink), resume=resume) if journal else None
+        if not self.is_stream:
+            _check_unique(self.refs)
+        told = configuration(topology, sink)
+        self._journal = Journal(Path(journal), told, resume=resume, keep=not self.is_stream) if journal else None
         try:
             sink.prepare()
-            self.already_done = self._find_done(resume)
+            self.tally.find_done(self._find_done(resume))
         except BaseException:
             self.close()
             raise
-        done = {ref.id for ref in self.already_done}
-        self.todo = tuple(ref for ref in self.refs if ref.id not in done)
+        self.todo = tuple(ref for ref in self.refs if not self.tally.is_settled(ref.id))
 
     def _find_done(self, resume: bool) -> tuple[TimeframeRef, ...]:
         """Return what the sink has. What the journal has and the sink lost is done again; the reverse is written in."""
@@ -115,17 +119,53 @@ class Ledger:
                 f"{len(done)} of {len(self.refs)} timeframes are already in the output, the first is {done[0].id}; "
                 "use --resume to go on, or another output"
             )
-        if done and self._journal is not None:
-            if self._journal.is_new:
-                raise ConfigError(
-                    f"{self._journal.path} is missing or empty, so nobody knows how the {len(done)} timeframes in the "
-                    "output were made; use another output"
-                )
-            for ref in done:  # killed between commit and journal
-                entry = self._journal.entries.get(ref.id)
-                if entry is None or not entry.is_committed:
-                    self._journal.write_committed(Receipt(timeframe=ref.id))
+        if done:
+            self._check_known(len(done))
+        for ref in done:
+            self._write_in(ref)
         return done
+
+    def _check_known(self, n_done: int) -> None:
+        if self._journal is not None and self._journal.is_new:
+            raise ConfigError(
+                f"{self._journal.path} is missing or empty, so nobody knows how the {n_done} timeframes in the "
+                "output were made; use another output"
+            )
+
+    def _write_in(self, ref: TimeframeRef) -> None:
+        """Note what the sink has and the journal has not: killed between commit and journal."""
+        if self._journal is not None:
+            entry = self._journal.entries.get(ref.id)
+            if entry is None or not entry.is_committed:
+                self._journal.write_committed(Receipt(timeframe=ref.id))
+
+    def admit(self, ref: TimeframeRef) -> bool:
+        """Return whether a timeframe of a stream is to be done: not if it was, in this run or in one that it resumes.
+
+        Raises
+        ------
+        CommitError
+            If the journal cannot be written.
+        ConfigError
+            If the output holds timeframes that no run to be resumed has made.
+        """
+        if self.tally.is_settled(ref.id):
+            return False
+        if not (self._resume or self._is_first) or not self.sink.is_committed(ref):
+            self._is_first = False
+            return True
+        if not self._resume:
+            raise ConfigError(f"{ref.id} is already in the output; use --resume to go on, or another output")
+        self._check_known(1)
+        self._write_in(ref)
+        self.tally.find_done([ref])
+        return False
+
+    @property
+    def n_left(self) -> int:
+        """How many of the timeframes given are neither committed nor set aside."""
+        tally = self.tally
+        return len(self.refs) - tally.n_committed - tally.n_already_done - tally.n_quarantined
 
     def tell(self, event: Event) -> None:
         """Pass an event on to the progress callback."""
@@ -144,7 +184,7 @@ class Ledger:
         self.tell(
             RunStarted(
                 n_timeframes=len(self.refs),
-                n_already_done=len(self.already_done),
+                n_already_done=self.tally.n_already_done,
                 n_workers=n_workers,
                 backend=backend,
             )
@@ -152,36 +192,41 @@ class Ledger:
 
     def started(self, ref: TimeframeRef, in_flight: int = 1) -> None:
         """Say that a timeframe is on its way."""
-        self.tell(TimeframeStarted(timeframe=ref.id, in_flight=in_flight))
+        if self._progress is not None:
+            self._progress(TimeframeStarted(timeframe=ref.id, in_flight=in_flight))
 
     def committed(
         self,
-        receipt: Receipt,
+        receipts: "Receipt | Sequence[tuple[Receipt, float]]",
         counters: Mapping[str, int],
         seconds: Mapping[str, float],
         spans: Iterable[tuple[float, float]] = (),
     ) -> None:
-        """Enter a committed timeframe; CommitError if the journal cannot be written."""
+        """Enter a committed timeframe, or a group of them with the time in processors of each [s].
+
+        CommitError if the journal cannot be written.
+        """
+        if isinstance(receipts, Receipt):
+            receipts = [(receipts, sum(seconds.values()))]
         if self._journal is not None:
-            was = self._journal.entries.get(receipt.timeframe)
-            self._journal.write_committed(receipt)
-            if was is not None and was.reason:
-                quarantine.forget_quarantined(self._journal.folder, receipt.timeframe)
-        self._receipts[receipt.timeframe] = receipt
+            before = [self._journal.entries.get(receipt.timeframe) for receipt, _ in receipts]
+            self._journal.write_all_committed([receipt for receipt, _ in receipts])
+            for entry in before:
+                if entry is not None and entry.reason:
+                    quarantine.forget_quarantined(self._journal.folder, entry.timeframe)
         self._counters.update(counters)
         for start, end in spans:
             self.timeline.busy(start, end)
         for name, value in seconds.items():
             self._seconds[name] = self._seconds.get(name, 0.0) + value
         self._last = time.monotonic()
-        self.tell(
-            TimeframeCommitted(
-                timeframe=receipt.timeframe,
-                n_bytes=receipt.n_bytes,
-                seconds=sum(seconds.values()),
-                rows=dict(receipt.rows),
-            )
-        )
+        for receipt, took in receipts:
+            self.tally.commit(receipt)
+            if self._progress is not None:
+                rows = dict(receipt.rows)
+                self._progress(
+                    TimeframeCommitted(timeframe=receipt.timeframe, n_bytes=receipt.n_bytes, seconds=took, rows=rows)
+                )
 
     def heard(self, metrics: Iterable[Event], requests: Iterable[str]) -> None:
         """Pass on what processors sent to monitoring, and enter what they lost and what they asked of the run."""
@@ -201,8 +246,8 @@ class Ledger:
         elif self._journal is not None:
             file = str(quarantine.write_quarantined(self._journal.folder, ref.id, failure))
             self._journal.write_quarantined(ref.id, failure.reason)
-        self._quarantined[ref.id] = Quarantined(
-            ref=ref, reason=failure.reason, file=file, text=failure.text, is_skipped=failure.is_skipped
+        self.tally.quarantine(
+            Quarantined(ref=ref, reason=failure.reason, file=file, text=failure.text, is_skipped=failure.is_skipped)
         )
         self.tell(TimeframeQuarantined(timeframe=ref.id, reason=failure.reason, file=file))
 
@@ -210,20 +255,23 @@ class Ledger:
         """Note what stops the run; the first reason stays."""
         self.failure = self.failure or reason
 
-    def finish(self, **figures: Any) -> RunReport:
-        """Finish the output if the run came to its end, and return the report."""
+    def finish(self, *, left: Sequence[TimeframeRef] = (), **figures: Any) -> RunReport:
+        """Finish the output if the run came to its end, and return the report.
+
+        `left` are timeframes of a stream that were taken and neither committed nor set aside.
+        """
         wall = self._last - self._start
-        committed = {ref.id for ref in self.already_done} | set(self._receipts)
-        abandoned = tuple(r for r in self.refs if r.id not in committed and r.id not in self._quarantined)
+        abandoned = tuple(r for r in (left if self.is_stream else self.refs) if not self.tally.is_settled(r.id))
         if (self.is_over or not abandoned) and not self.failure:
             try:
-                self.sink.finalize(tuple(ref for ref in self.refs if ref.id in committed))
+                self.sink.finalize(self._all_committed())
             except CommitError as error:
                 self.fail(advice(error))
         report = RunReport(
-            committed=tuple(self._receipts[ref.id] for ref in self.refs if ref.id in self._receipts),
-            already_done=self.already_done,
-            quarantined=tuple(self._quarantined[ref.id] for ref in self.refs if ref.id in self._quarantined),
+            committed=self.tally.committed(),
+            already_done=self.tally.already_done(),
+            quarantined=self.tally.quarantined(),
+            unlisted=self.tally.unlisted(),
             abandoned=abandoned,
             counters=dict(sorted(self._counters.items())),
             seconds=dict(sorted(self._seconds.items())),
@@ -240,14 +288,22 @@ class Ledger:
         self.tell(
             RunFinished(
                 ok=report.ok,
-                n_committed=len(report.committed) + len(report.already_done),
-                n_quarantined=len(report.quarantined),
+                n_committed=report.n_committed + report.n_already_done,
+                n_quarantined=report.n_quarantined,
                 n_abandoned=len(report.abandoned),
                 wall_s=wall,
                 failure=report.failure,
             )
         )
         return report
+
+    def _all_committed(self) -> tuple[TimeframeRef, ...]:
+        """Return every timeframe that is in the output; of a stream in the order of their ids."""
+        if not self.is_stream:
+            committed = set(self.tally.ids())
+            return tuple(ref for ref in self.refs if ref.id in committed)
+        ids = self.tally.ids() if self._journal is None else self._journal.committed()
+        return tuple(TimeframeRef(id=id_, url="", index=0) for id_ in sorted(set(ids)))
 
     def close(self) -> None:
         """Give up the journal's lock."""

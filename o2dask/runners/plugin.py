@@ -17,7 +17,7 @@ from o2dask.errors import ConfigError
 from o2dask.runners.isolation import Isolation, isolation_of, needs_isolation
 from o2dask.sink import Sink
 from o2dask.workflow.lifecycle import finish
-from o2dask.workflow.planner import PhysicalTask
+from o2dask.workflow.planner import PhysicalTask, plan
 from o2dask.workflow.topology import Topology
 
 __all__ = ["RunPlugin", "find_run", "trim_memory"]
@@ -37,6 +37,8 @@ class RunPlugin(WorkerPlugin):
         The same for the same topology and sink, so that a resumed run finds its plugin and state again.
     topology, tasks, sink
         What to run, and where results go.
+    fused : tuple of PhysicalTask
+        The same in as few tasks as resources allow, for timeframes that are small.
     deadline_s : float, optional
         Longest time in the processors of one timeframe [s].
     isolate : bool
@@ -55,6 +57,7 @@ class RunPlugin(WorkerPlugin):
     ) -> None:
         self.isolate = isolate and needs_isolation(topology)
         self.topology, self.tasks, self.sink, self.deadline_s = topology, tasks, sink, deadline_s
+        self.fused = plan(topology, sink.patterns, float("inf"))
         self.kept = frozenset(topology.select(sink.patterns))
         digest = hashlib.sha256(_pickled(topology, sink, deadline_s, isolate)).hexdigest()[:12]
         self.name = f"o2dask-{topology.fingerprint}-{digest}"

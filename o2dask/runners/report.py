@@ -8,7 +8,7 @@ from o2dask.runners.timeline import History
 from o2dask.sink import Receipt
 from o2dask.timeframe import TimeframeRef
 
-__all__ = ["Losses", "Quarantined", "RunReport"]
+__all__ = ["Losses", "Quarantined", "RunReport", "Unlisted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,21 @@ class Losses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unlisted:
+    """Timeframes of a stream that the report counts and does not list: it lists the last ones of each kind only.
+
+    `n_files` and `n_bytes` [bytes] are what those committed have written.
+    """
+
+    n_committed: int = 0
+    n_already_done: int = 0
+    n_quarantined: int = 0
+    n_skipped: int = 0
+    n_files: int = 0
+    n_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """What a run did with every timeframe it was given; each one is in exactly one of the first four.
 
@@ -99,6 +114,12 @@ class RunReport:
         A processor has ended the run (`ControlService`); what was abandoned is not to be done.
     failure : str
         What stopped the run and what to do about it; "" if nothing did.
+    unlisted : Unlisted
+        How many more there were of each kind, in a stream that has no end.
+    lost : tuple of str
+        What never reached the run, a line each: timeframes dropped or incomplete before it.
+    source : mapping of str to int
+        What the source and the queues of a stream counted.
     """
 
     committed: tuple[Receipt, ...] = ()
@@ -120,17 +141,51 @@ class RunReport:
     interrupted: bool = False
     ended: bool = False
     failure: str = ""
+    unlisted: Unlisted = field(default_factory=Unlisted)
+    lost: tuple[str, ...] = ()
+    source: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
         """Whether every timeframe that was to be done is committed and the output is finished."""
         left = self.abandoned and not self.ended
-        return not (any(not q.is_skipped for q in self.quarantined) or left or self.failure or self.interrupted)
+        n_bad = self.n_quarantined - self.n_skipped
+        return not (n_bad or left or self.failure or self.interrupted or self.lost)
+
+    @property
+    def n_committed(self) -> int:
+        """How many timeframes this run has committed, listed or not."""
+        return len(self.committed) + self.unlisted.n_committed
+
+    @property
+    def n_already_done(self) -> int:
+        """How many were committed before, listed or not."""
+        return len(self.already_done) + self.unlisted.n_already_done
+
+    @property
+    def n_quarantined(self) -> int:
+        """How many were set aside or skipped, listed or not."""
+        return len(self.quarantined) + self.unlisted.n_quarantined
+
+    @property
+    def n_skipped(self) -> int:
+        """How many of these were taken lightly."""
+        return sum(q.is_skipped for q in self.quarantined) + self.unlisted.n_skipped
+
+    @property
+    def n_files(self) -> int:
+        """How many files this run has written."""
+        return sum(len(r.files) for r in self.committed) + self.unlisted.n_files
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of what this run has written [bytes]."""
+        return sum(r.n_bytes for r in self.committed) + self.unlisted.n_bytes
 
     @property
     def n_timeframes(self) -> int:
         """How many timeframes the run was given."""
-        return len(self.committed) + len(self.already_done) + len(self.quarantined) + len(self.abandoned)
+        return self.n_committed + self.n_already_done + self.n_quarantined + len(self.abandoned)
 
     @property
     def busy_fraction(self) -> float:
@@ -144,11 +199,12 @@ class RunReport:
         return max(0.0, 1.0 - sum(self.seconds.values()) / total) if total else 0.0
 
     def __str__(self) -> str:
-        parts = [f"{len(self.committed)} of {self.n_timeframes} timeframes committed in {self.wall_s:.1f} s"]
-        if self.already_done:
-            parts.append(f"{len(self.already_done)} already done")
-        if self.quarantined:
-            parts.append(f"{len(self.quarantined)} quarantined")
+        parts = [f"{self.n_committed} of {self.n_timeframes} timeframes committed in {self.wall_s:.1f} s"]
+        if self.n_already_done:
+            parts.append(f"{self.n_already_done} already done")
+        if self.n_quarantined:
+            parts.append(f"{self.n_quarantined} quarantined")
+        parts += self.lost
         if self.abandoned:
             parts.append(f"{len(self.abandoned)} left for --resume")
         parts += [f"{name}: {losses}" for name, losses in self.losses.items()]

@@ -35,8 +35,11 @@ class BatchSettings:
         What all workers together may take, ``"8GiB"`` or bytes; default: 80 % of the machine, or what an external
         scheduler's workers have. Too low, and timeframes run one by one; too high, and the system kills workers.
     window : int, optional
-        Most timeframes in flight; default: 2 per worker, at least 4. One per worker leaves workers idle between
-        timeframes; many only hold memory.
+        Most timeframes in flight, a group of small ones counting as one: they are in memory one after the other.
+        Default: 2 per worker, at least 4. One per worker leaves workers idle between timeframes; many only hold memory.
+    group : int
+        Most small timeframes, of under 20 ms, that travel together. 1: each alone, and a worker that needs 1 ms for one
+        waits several for the next; many cost nothing but that a worker that dies has more of them done again.
     scheduler : str
         Address of a running scheduler (``tcp://host:8786``); "": workers on this machine.
     journal : Path, optional
@@ -67,6 +70,7 @@ class BatchSettings:
     workers: int | None = None
     memory: int | str | None = None
     window: int | None = None
+    group: int = 256
     scheduler: str = ""
     journal: Path | str | None = None
     resume: bool = False
@@ -81,7 +85,7 @@ class BatchSettings:
     patience_s: float = 120.0
 
     def __post_init__(self) -> None:
-        for name in ("workers", "window"):
+        for name in ("workers", "window", "group"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name}: want 1 or more, got {value!r}")

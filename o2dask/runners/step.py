@@ -23,7 +23,7 @@ from o2dask.workflow.topology import Topology
 if TYPE_CHECKING:
     from o2dask.runners.isolation import Isolation
 
-__all__ = ["Account", "StepResult", "commit", "packed", "run_step"]
+__all__ = ["Account", "PeakWatch", "StepResult", "commit", "packed", "run_step"]
 
 
 @dataclass(slots=True)
@@ -71,6 +71,12 @@ class Account:
         self.metrics += other.metrics
         self.requests |= other.requests
 
+    def add_one(self, other: "Account") -> None:
+        """Add what a whole timeframe took after those before it: they are not in memory at one time."""
+        payload_bytes = max(self.payload_bytes, other.payload_bytes)
+        self.add(other)
+        self.payload_bytes = payload_bytes
+
     @property
     def footprint(self) -> int:
         """Most memory the timeframe can have held at once, as far as measured [bytes]."""
@@ -92,9 +98,14 @@ def run_step(
     inputs: Mapping[DataRef, Columns],
     state: WorkerState,
     isolation: "Isolation | None" = None,
+    *,
+    measure: bool = True,
 ) -> StepResult:
-    """Return what `task` makes of the timeframe; an exception carries timeframe, task and traceback with it."""
-    start, before = time.perf_counter(), _reset_peak()
+    """Return what `task` makes of the timeframe; an exception carries timeframe, task and traceback with it.
+
+    Without `measure` the memory of this process is not looked at, which takes longer than a small timeframe.
+    """
+    start, peaks = time.perf_counter(), PeakWatch() if measure else None
     try:
         result = run_task(topology, task, ref, inputs, state, isolation)
     except Exception as error:
@@ -108,7 +119,7 @@ def run_step(
         busy_s=busy_s,
         spans=[(now - busy_s, now)],
         payload_bytes=sum(columns.nbytes for columns in outputs.values()),
-        peak_bytes=(max(0, _peak() - before) if before else 0) + (isolation.take_peak() if isolation else 0),
+        peak_bytes=(peaks.growth() if peaks else 0) + (isolation.take_peak() if isolation else 0),
         metrics=result.metrics,
         requests=result.requests,
     )
@@ -153,17 +164,19 @@ _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
-def _reset_peak() -> int:
-    """Reset the peak of the resident size of this process and return its size now [bytes]; 0 off Linux."""
-    try:
-        _CLEAR_REFS.write_text("5")  # proc(5): "reset the peak resident set size"
-    except OSError:
-        return 0
-    return _status("VmRSS")
+class PeakWatch:
+    """Measures the most that the resident size of this process grows by from here on."""
 
+    def __init__(self) -> None:
+        try:
+            _CLEAR_REFS.write_text("5")  # proc(5): "reset the peak resident set size"
+            self._before = _status("VmRSS")
+        except OSError:
+            self._before = 0
 
-def _peak() -> int:
-    return _status("VmHWM")
+    def growth(self) -> int:
+        """Return the growth up to now [bytes]; 0 off Linux."""
+        return max(0, _status("VmHWM") - self._before) if self._before else 0
 
 
 def _status(name: str) -> int:

@@ -71,11 +71,15 @@ class Timeline:
         self._start = time.time() if start is None else start
         self._width = FIRST_WIDTH_S
         self._bins: list[_Bin] = []
-        self._last = 0
+        self._sampled = float("-inf")
+
+    def is_due(self, now: float) -> bool:
+        """Return whether the last sample was taken a while before `now` [s], or none was."""
+        return not self._bins or now - self._sampled >= self._width / 2
 
     def sample(self, now: float, in_flight: int, promised: int, measured: int = -1) -> None:
         """Enter what is in flight at `now` [s], what it is thought to take, and what workers hold [bytes]."""
-        one = self._at(now)
+        one, self._sampled = self._at(now), now
         one.in_flight, one.promised = max(one.in_flight, in_flight), max(one.promised, promised)
         one.measured = max(one.measured, measured)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from o2dask.timeframe import TimeframeRef
 
-__all__ = ["MemoryModel", "Pacer", "Window"]
+__all__ = ["Grouping", "MemoryModel", "Pacer", "Window"]
 
 UNKNOWN_BYTES = 256 << 20
 """First guess for a timeframe of unknown stored size [bytes]: that of 16 MiB expanded 16 times. Too low risks memory in
@@ -161,3 +161,51 @@ class Pacer:
     def done(self, busy_s: float) -> None:
         """Learn how long workers were busy with a timeframe [s]."""
         self._mean_s = busy_s if not self._mean_s else 0.8 * self._mean_s + 0.2 * busy_s
+
+
+class Grouping:
+    """How many small timeframes travel together, so that sending them costs little beside what they take.
+
+    Parameters
+    ----------
+    most : int
+        Never more; 1: each alone.
+    n_workers : int
+        Those that are ready are shared out among them.
+    """
+
+    SMALL_S = 0.02
+    """A timeframe that takes less is small [s]: alone, it leaves its worker idle a third of the time."""
+    GROUP_S = 0.2
+    """What a group is to take [s]. Shorter, and workers idle between groups; longer, and results come late."""
+    N_RECENT = 7
+    """Measurements whose median counts: the first, with compilation in it, says nothing."""
+
+    def __init__(self, most: int, n_workers: int) -> None:
+        self.most, self._n_workers = most, n_workers
+        self._recent: deque[float] = deque(maxlen=self.N_RECENT)
+        self._largest = 0
+        self.mean_s = float("inf")
+
+    @property
+    def are_small(self) -> bool:
+        """Whether timeframes are small now."""
+        return self.most > 1 and self.mean_s < self.SMALL_S
+
+    def fits(self, ref: TimeframeRef) -> bool:
+        """Return whether a timeframe is of the size of those that were small."""
+        return ref.n_bytes <= 2 * self._largest
+
+    def size(self, n_ready: int) -> int:
+        """Return how many of `n_ready` go together."""
+        if not self.are_small:
+            return 1
+        share = -(-n_ready // (2 * self._n_workers))
+        return max(1, min(self.most, int(self.GROUP_S / max(self.mean_s, 1e-6)), share))
+
+    def done(self, busy_s: float, n: int, largest: int) -> None:
+        """Learn that `n` timeframes, of which the `largest` has so many stored bytes, took a worker so long [s]."""
+        self._recent.append(busy_s / n)
+        self.mean_s = sorted(self._recent)[len(self._recent) // 2] if len(self._recent) > 2 else float("inf")
+        if self.are_small:
+            self._largest = max(self._largest, largest)

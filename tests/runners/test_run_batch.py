@@ -133,7 +133,7 @@ def test_a_journal_that_cannot_be_written_stops_the_run(tmp_path, scheduler_addr
     def fail(self, receipt) -> None:
         raise CommitError("journal.jsonl: cannot write the journal: No space left on device")
 
-    monkeypatch.setattr(Journal, "write_committed", fail)
+    monkeypatch.setattr(Journal, "write_all_committed", fail)
     settings = BatchSettings(scheduler=scheduler_address, journal=tmp_path / "log")
     report = run_batch(flow(), timeframes(5), sink_at(tmp_path), settings=settings)
     assert "cannot write the journal" in report.failure and len(report.abandoned) == 5
