@@ -17,10 +17,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from o2dask.cli.boundary import BAD_DATA
-from o2dask.cli.faces import Face, JsonFace, choose_face, rate_text
+from o2dask.cli.faces import JsonFace, choose_face, rate_text
 from o2dask.errors import ConfigError
+from o2dask.monitoring.metrics import MetricBook
 
 if TYPE_CHECKING:
+    from o2dask.monitoring.events import Event, Progress
     from o2dask.runners.report import RunReport
     from o2dask.runners.settings import BatchSettings
     from o2dask.sink import Sink
@@ -127,14 +129,15 @@ def carry_out(
     """
     with Interrupts() as stop, choose_face(topology.name, log_json) as face:
         stop.say = face.say
+        book = MetricBook()
         for text in lost:
             face.say(f"lost: {text}")
         if page is not None and not page.absolute().parent.is_dir():
             raise ConfigError(f"--report {page}: there is no folder {page.absolute().parent}; make it first")
         sink.prepare()  # what is wrong with the output is told before workers start
-        report = _run(topology, refs, sink, settings, inline, face, stop)
+        report = _run(topology, refs, sink, settings, inline, face if page is None else _both(face, book), stop)
     if page is not None:
-        _write_page(page, report, topology.name)
+        _write_page(page, report, topology, book)
     status = 0 if report.ok and not lost else BAD_DATA
     if report.interrupted:
         status = stop.status
@@ -181,7 +184,7 @@ def _run(
     sink: "Sink",
     settings: "BatchSettings",
     inline: bool,
-    face: Face,
+    progress: "Progress",
     stop: Interrupts,
 ) -> "RunReport":
     if inline:
@@ -192,7 +195,7 @@ def _run(
             refs,
             sink,
             journal=settings.journal,
-            progress=face,
+            progress=progress,
             resume=settings.resume,
             stop=stop,
             isolate=settings.isolate,
@@ -203,7 +206,7 @@ def _run(
 
     preload = dask.config.get("distributed.worker.preload", [])
     with dask.config.set({"distributed.worker.preload": [*preload, _DEAF]}):
-        return run_batch(topology, refs, sink, settings=settings, progress=face, stop=stop)
+        return run_batch(topology, refs, sink, settings=settings, progress=progress, stop=stop)
 
 
 def _summary(report: "RunReport", where: str, lost: Sequence[str]) -> list[str]:
@@ -287,12 +290,20 @@ def _summary_json(report: "RunReport", where: str, lost: Sequence[str], status: 
     }
 
 
-def _write_page(path: Path, report: "RunReport", title: str) -> None:
+def _both(first: "Progress", second: "Progress") -> "Progress":
+    def tell(event: "Event") -> None:
+        first(event)
+        second(event)
+
+    return tell
+
+
+def _write_page(path: Path, report: "RunReport", topology: "Topology", book: MetricBook) -> None:
     """Write the page; the results are safe, so that a full disk is only told."""
     from o2dask.web.run_page import run_page
 
     try:
-        path.write_text(run_page(report, title), encoding="utf-8")
+        path.write_text(run_page(report, topology.name, topology, book.summaries()), encoding="utf-8")
     except OSError as error:
         sys.stderr.write(f"--report {path}: cannot be written: {error.strerror}\n")
 

@@ -1,13 +1,19 @@
 """The page of a run: how it went over time, what took the time, what was lost. Knows reports, no runner."""
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from o2dask.monitoring.metrics import MetricSummary
 from o2dask.runners.report import RunReport
 from o2dask.runners.timeline import History
+from o2dask.workflow.drawing import style, svg_drawing
+from o2dask.workflow.planner import plan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from o2dask.workflow.topology import Topology
 
 __all__ = ["history_svg", "run_page"]
 
@@ -17,7 +23,9 @@ SHOWN = 200
 """Most quarantined timeframes in the table; their stories are in files."""
 
 
-def run_page(report: RunReport, title: str) -> str:
+def run_page(
+    report: RunReport, title: str, topology: "Topology | None" = None, metrics: Sequence[MetricSummary] = ()
+) -> str:
     """Return the page as HTML.
 
     Parameters
@@ -26,6 +34,10 @@ def run_page(report: RunReport, title: str) -> str:
         Of either runner.
     title : str
         What the run is called, such as the name of its workflow.
+    topology : Topology, optional
+        What was run, to be drawn with the time that each processor took.
+    metrics : sequence of MetricSummary
+        What processors sent to monitoring.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -36,7 +48,11 @@ def run_page(report: RunReport, title: str) -> str:
         verdict=_verdict(report),
         tiles=_tiles(report),
         plots=history_svg(report) if len(report.history.busy) > 1 else "",
+        style=style() if topology is not None else "",
+        drawing=svg_drawing(topology, plan(topology), (), _measured(report)) if topology is not None else "",
         processors=_processors(report),
+        metrics=metrics[:SHOWN],
+        n_more_metrics=max(0, len(metrics) - SHOWN),
         quarantined=report.quarantined[:SHOWN],
         n_more=max(0, len(report.quarantined) - SHOWN),
     )
@@ -119,6 +135,14 @@ def _tiles(report: RunReport) -> list[tuple[str, str, str]]:
         of = f"of {report.memory_bytes / MIB:.0f} MiB" if report.memory_bytes else ""
         tiles.append((f"{peak / MIB:.0f} MiB", "held by workers at most", of))
     return tiles
+
+
+def _measured(report: RunReport) -> dict[str, tuple[float, str]]:
+    """Return share of the time and a line for the drawing, for each processor that ran."""
+    return {
+        p["name"]: (p["share"], f"{p['per_timeframe_ms']:.3g} ms · {p['share']:.0%}" + " · lost" * bool(p["losses"]))
+        for p in _processors(report)
+    }
 
 
 def _before(report: RunReport) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from o2dask.specs import DataRef
+from o2dask.specs import DataProcessorSpec, DataRef, Lifetime
 from o2dask.workflow.planner import PhysicalTask
 from o2dask.workflow.topology import Topology
 
-__all__ = ["Box", "Edge", "Layout", "lay_out"]
+__all__ = ["Box", "Edge", "Layout", "lay_out", "subtitle"]
 
 CHAR, BOX_H, PILL_H, LANE = 7.2, 40.0, 17.0, 14.0
 """Width of a letter, heights of a processor and of a datum under it, width of a lane [px]."""
@@ -45,7 +45,7 @@ class Edge:
 
 @dataclass(slots=True)
 class Layout:
-    """A drawing: its size [px], tasks, processors, a pill per datum, edges."""
+    """A drawing: its size [px], tasks, processors, a pill per datum, edges, and those on their way back."""
 
     width: float = 0.0
     height: float = 0.0
@@ -53,6 +53,7 @@ class Layout:
     processors: dict[str, Box] = field(default_factory=dict)
     data: dict[DataRef, Box] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
+    feedback: list[Edge] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,21 @@ class _Drawing:
             left, top = min(b.x for b in inside) - FRAME, min(b.y for b in inside) - HEAD
             right, bottom = max(b.x + b.w for b in inside) + FRAME, max(b.y + b.h for b in inside) + PILL_H + FRAME
             made.tasks.append(Box(task.name, left, top, right - left, bottom - top))
+        self._place_feedback(made)
         return made
+
+    def _place_feedback(self, made: Layout) -> None:
+        """Lead what goes back along the gap under its row, up a lane of its own at the right, and in from above."""
+        links = dict.fromkeys((r.producer, r.ref, r.consumer) for r in self.topology.feedback)
+        ends: dict[str, int] = defaultdict(int)
+        for i, (a, ref, b) in enumerate(links):
+            pill, goal = made.data[ref], made.processors[b]
+            ends[b] += 1
+            x0, x1, lane = pill.x + pill.w / 2, goal.x + goal.w - 12 * ends[b], made.width + i * LANE
+            below, above = pill.y + pill.h + 7 + 4 * (i % 3), goal.y - 10 - 4 * (i % 3)
+            points = (x0, pill.y + pill.h), (x0, below), (lane, below), (lane, above), (x1, above), (x1, goal.y)
+            made.feedback.append(Edge(ref, a, b, points))
+        made.width += len(links) * LANE + MARGIN * bool(links)
 
     def _columns(self, made: Layout) -> dict[_Item, float]:
         """Return the left side of each item [px]; a block has the same span in all rows of its layer."""
@@ -216,7 +231,8 @@ class _Drawing:
             return LANE
         outputs = [str(o.ref) for o in self.topology[item.producer].outputs]
         pills = sum(_pill_width(o) + 4 for o in outputs)
-        return max(len(item.producer) * CHAR + 28, pills + 8, 150.0)
+        texts = item.producer, subtitle(self.topology[item.producer])
+        return max(max(map(len, texts)) * CHAR + 28, pills + 8, 150.0)
 
     def _place_data(self, made: Layout) -> None:
         for p in self.topology.processors:
@@ -241,6 +257,19 @@ class _Drawing:
         from_x = {r: x_of[c[-2]] + self._width(c[-2]) / 2 for r, c in zip(refs, arriving, strict=True)}
         place = sorted(refs, key=lambda r: (from_x[r], made.data[r].x)).index(ref)
         return (*points, (goal.x + goal.w * (place + 1) / (len(refs) + 1), goal.y))
+
+
+def subtitle(p: DataProcessorSpec) -> str:
+    """Return the second line in the box of a processor: cost, resources, what it gets besides data.
+
+    >>> subtitle(DataProcessorSpec("p", inputs="", outputs="", algorithm=print, resources={"GPU": 1}))
+    '10 ms · GPU 1'
+    """
+    conditions = sum(i.lifetime is Lifetime.CONDITION for i in p.inputs)
+    told = [f"{p.cost_ms:g} ms", *(f"{k} {v:g}" for k, v in p.resources.items() if v)]
+    told += [f"{conditions} condition{'s' * (conditions > 1)}"] * bool(conditions)
+    told += ["clock"] * any(i.is_clock for i in p.inputs)
+    return " · ".join(told)
 
 
 def _pill_width(text: str) -> float:

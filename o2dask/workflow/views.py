@@ -9,7 +9,7 @@ from o2dask.workflow.names import did_you_mean, word
 from o2dask.workflow.planner import PhysicalTask, plan
 from o2dask.workflow.topology import Topology
 
-__all__ = ["FORMATS", "show"]
+__all__ = ["FORMATS", "makers_of", "show"]
 
 FORMATS = ("text", "json", "dot", "html")
 
@@ -36,7 +36,7 @@ def show(topology: Topology, format: str = "text", kept: Sequence[str] = ()) -> 
     if format == "html":
         from o2dask.workflow.page import html_page
 
-        return html_page(topology, tasks)
+        return html_page(topology, tasks, topology.select(kept))
     hint = did_you_mean(format, FORMATS)
     raise ConfigError(f"format of a workflow: want one of {', '.join(FORMATS)}, got {format!r}{hint}")
 
@@ -50,7 +50,7 @@ def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
         for name in task.processors:
             p = topology[name]
             lines.append(f"  {name}{_marks(p)}")
-            lines += [f"    <- {x}  from {_origin(topology, p, x)}" for x in p.inputs]
+            lines += [f"    <- {x}  from {makers_of(topology, p, x)}" for x in p.inputs]
             for o in p.outputs:
                 lines.append(f"    -> {o}" + ("" if o.ref not in task.outputs else "  (leaves the task)"))
             chosen = topology.options[name]
@@ -70,8 +70,8 @@ def _marks(p: DataProcessorSpec) -> str:
     return f"  ({told})" if told else ""
 
 
-def _origin(topology: Topology, p: DataProcessorSpec, wanted: InputSpec) -> str:
-    """Return who makes an input."""
+def makers_of(topology: Topology, p: DataProcessorSpec, wanted: InputSpec) -> str:
+    """Return who makes an input, as people read it."""
     if wanted.lifetime is Lifetime.CONDITION:
         return "the conditions"
     if wanted.is_clock:

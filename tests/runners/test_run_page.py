@@ -10,6 +10,8 @@ from isolation_flows import PATTERNS
 from isolation_flows import flow as isolated
 from runner_flows import timeframes
 
+from o2dask.monitoring.events import Metric
+from o2dask.monitoring.metrics import MetricBook
 from o2dask.runners.folder import FolderSink
 from o2dask.runners.inline import run_inline
 from o2dask.runners.report import Quarantined, RunReport
@@ -96,3 +98,29 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch) -> None:
     assert o2dask(*command, "--report", "no/such/folder/page.html") == 2
     assert o2dask(*command, "--report", "page.html", "--no-isolation") == 0
     assert "3 / 3" in (tmp_path / "page.html").read_text()
+
+
+def test_metrics_and_the_graph_with_its_times_are_on_the_page() -> None:
+    topology, book = isolated(), MetricBook()
+    id_ = timeframes(1)[0].id
+    sent = [(1.0, "A03"), (3.0, "A03"), ("<odd>", "A03"), ((5.0, 7.0), "C01"), (float("nan"), "C01")]
+    for value, sector in sent:
+        book(Metric(timeframe=id_, processor="check", name="tracks", value=value, tags={"sector": sector}))
+    first, second = book.summaries()
+    assert (first.n_sent, first.smallest, first.mean, first.largest, first.last) == (3, 1.0, 2.0, 3.0, "<odd>")
+    assert (second.n_sent, second.mean, second.last, second.tags) == (2, 6.0, "nan", {"sector": "C01"})
+    names = topology.names
+    report = RunReport(seconds={names[0]: 3.0, names[1]: 1.0}, wall_s=4.0, history=HISTORY)
+    page = run_page(report, "run", topology, book.summaries())
+    words = Text(page).words
+    assert "<odd>" in words and "<odd>" not in page
+    assert "sector=A03" in words and "3e+03 ms · 75%" in words
+    assert f'data-name="{names[0]}" style="--heat:0.750"' in page
+
+
+def test_a_tag_that_differs_each_time_does_not_fill_the_memory(monkeypatch) -> None:
+    monkeypatch.setattr("o2dask.monitoring.metrics.MAX_LINES", 10)
+    book, id_ = MetricBook(), timeframes(1)[0].id
+    for i in range(25):
+        book(Metric(timeframe=id_, processor="p", name="x", value=i, tags={"i": str(i)}))
+    assert len(book.summaries()) == 10 and book.n_left_out == 15

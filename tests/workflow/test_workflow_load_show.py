@@ -5,11 +5,12 @@ import pickle
 import re
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 import toy_specs
 from hypothesis import given, settings
-from toy_specs import random_workflows, toy_workflow
+from toy_specs import random_workflows, source, toy_workflow
 
 from o2dask.errors import ConfigError
 from o2dask.specs import WorkflowSpec
@@ -120,7 +121,7 @@ def test_an_unknown_format_suggests_the_right_one():
 class Balance(HTMLParser):
     """Fails on tags that do not close, counts the others."""
 
-    VOID = ("meta", "rect", "path")
+    VOID = ("meta", "rect", "input")
 
     def __init__(self):
         super().__init__()
@@ -209,3 +210,54 @@ def test_text_and_dot_show_feedback_clocks_and_what_is_special():
         assert word in text
     assert '"calib" -> "track" [label="TPC/DRIFT/0", style=dashed' in show(topology, "dot")
     assert Topology.from_json(topology.to_json()) == topology
+
+
+def parsed(page):
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    return parser.seen
+
+
+def looped():
+    specs = (
+        toy_specs.spec("track", "d:TPC/DRIFT?lifetime=optional&feedback=true", "t:TPC/TRACKS", cost_ms=100),
+        toy_specs.spec("qc", "t:TPC/TRACKS?lifetime=sporadic", "h:QC/H?lifetime=qa", expendable=True, deadline_s=3),
+        toy_specs.spec("calib", "t:TPC/TRACKS;c:TST/C?lifetime=timer&every=2", "d:TPC/DRIFT", resources={"GPU": 1}),
+        source(),
+    )
+    return compile_workflow(WorkflowSpec("looped", specs), {"numbers": {"n": 7}})
+
+
+def test_the_page_draws_feedback_lifetimes_and_what_leaves():
+    seen = parsed(show(looped(), "html", ["QC/*"]))
+    ways = {(a["data-from"], a["data-to"]): a["class"] for tag, a in seen if tag == "path" and "data-from" in a}
+    assert ways == {("calib", "track"): "edge feedback", ("track", "qc"): "edge loose", ("track", "calib"): "edge"}
+    kinds = {a["class"] for tag, a in seen if tag == "rect"}
+    assert {"pill qa kept", "pill timeframe", "box source", "box expendable", "task"} <= kinds
+    assert {a["data-name"] for tag, a in seen if tag == "details"} == {"track", "qc", "calib", "numbers"}
+
+
+def test_the_page_tells_options_limits_and_origins():
+    page = show(looped(), "html")
+    for text in ("at most 3 s per timeframe", "the clock", "calib, of an earlier timeframe", "every=2", "GPU 1"):
+        assert text in page
+    assert re.search(r'class="changed"><code>7</code> <small>default 5', page)
+    assert "track (later timeframe)" in page
+
+
+def test_what_goes_back_stays_within_the_drawing_and_out_of_the_boxes():
+    topology = looped()
+    drawn = lay_out(topology, plan(topology))
+    (back,) = drawn.feedback
+    assert (back.producer, back.consumer) == ("calib", "track")
+    for (x0, y0), (x1, y1) in pairwise(back.points):
+        assert 0 <= min(x0, x1) <= max(x0, x1) <= drawn.width and 0 <= min(y0, y1) <= max(y0, y1) <= drawn.height
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        assert not any(b.x < x < b.x + b.w and b.y < y < b.y + b.h for b in drawn.processors.values())
+
+
+def test_names_on_the_page_are_escaped():
+    option = toy_specs.ConfigParamSpec(name="x", default="<b>", help="<i>bad</i>")
+    page = show(compile_workflow(WorkflowSpec("<w>", (toy_specs.spec("p", "", "", options=(option,)),))), "html")
+    assert "<b>" not in page and "<i>" not in page and "<w>" not in page
