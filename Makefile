@@ -7,7 +7,7 @@ USER_READY := $(VENV)/.user
 DEV_READY := $(VENV)/.dev
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable
 
-.PHONY: demo test lint format bench clean forget
+.PHONY: demo test lint format bench bench-tpc clean forget
 
 demo: $(USER_READY)
 	$(VENV)/bin/o2dask demo --out demo
@@ -26,6 +26,11 @@ format: $(DEV_READY)
 
 bench: $(DEV_READY)
 	$(PY) benchmarks/run_all.py
+
+# Tracking of the TPC alone: speed and quality against O2's and the targets, and on our own simulation.
+bench-tpc: $(DEV_READY)
+	$(PY) benchmarks/tpc_tracking.py
+	$(PY) benchmarks/tpc_performance.py --picture tpc_failures.png
 
 clean: forget
 	rm -rf $(VENV) demo build dist *.egg-info

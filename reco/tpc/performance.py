@@ -18,6 +18,8 @@ WEAK_MOTHERS = (310, 3122, 3222, 3112, 3312, 3322, 3334)
 """PDG codes of strange hadrons that decay weakly."""
 MIN_ROWS = 70
 """Pad rows of a particle that must be found (O2's criterion, for clusters)."""
+LOOPER_PT = 0.2
+"""Below, a pion turns back within the TPC at 0.5 T [GeV/c]."""
 MIN_PURITY = 0.9
 """Share of a track's clusters that must be of one particle, or it is fake."""
 
@@ -27,7 +29,7 @@ class Outcome(NamedTuple):
 
     pt, eta : float64. rows : pad rows with a cluster. is_primary, is_weak : physical primary, daughter of
         `WEAK_MOTHERS`. is_findable : charged on enough rows. found : good tracks it is the particle of.
-    good : (tracks,) bool. mc : (tracks,) the particle, -1 none. decays : it decays within the TPC.
+    good : (tracks,) bool. mc : (tracks,) the particle, -1 none. decays : it decays within the TPC's radius.
     """
 
     pt: np.ndarray
@@ -61,7 +63,7 @@ def judge(truth: dict[str, Columns], labels: Columns) -> Outcome:
         np.bincount(labels["mc"][good], minlength=particles.n_rows),
         good,
         labels["mc"],
-        particles["path"] < 250.0,
+        particles["path"] * pt < 250.0 * np.hypot(pt, particles["pz"]),
     )
 
 
@@ -101,13 +103,19 @@ def attachment(truth: dict[str, Columns], members: Columns, outcome: Outcome) ->
     free = np.ones(len(main), bool)
     free[members["cluster"]] = False
     owner = np.maximum(main, 0)
+    found, is_soft = outcome.found[owner] > 0, outcome.pt[owner] < LOOPER_PT
+    electrons = np.abs(truth["MC/PARTICLES"]["pdg"][owner]) == 11
+    shared = truth["TPC/CLUSTERLABEL"]["mc_other"] >= 0
     left = {
         "noise": main < 0,
-        "below 50 MeV/c": outcome.pt[owner] <= 0.05,
-        "below 20 pad rows": outcome.rows[owner] < 20,
-        "particle found": outcome.found[owner] > 0,
-        "findable, missed": outcome.is_findable[owner],
-        "20 to 69 pad rows, missed": np.ones(len(main), bool),
+        "below 50 MeV/c, electrons (conversions, delta rays)": (outcome.pt[owner] <= 0.05) & electrons,
+        "below 50 MeV/c, others": outcome.pt[owner] <= 0.05,
+        "on fewer than 20 pad rows": outcome.rows[owner] < 20,
+        "found loopers (below 0.2 GeV/c), further turns": found & is_soft,
+        "found particles, merged with a neighbour's": found & shared,
+        "found particles, left out (kinks, edges, outliers)": found,
+        "findable particles, missed": outcome.is_findable[owner],
+        "on 20 to 69 pad rows, missed": np.ones(len(main), bool),
     }
     shares = {"on tracks": float(1 - free.mean())}
     for name, selected in left.items():
