@@ -26,6 +26,7 @@ _LAZY = {
     "OutputSpec": "o2dask.specs",
     "Task": "o2dask.specs",
     "WorkflowSpec": "o2dask.specs",
+    "connect": "o2dask.live",
     "customize": "o2dask.options",
     "forward": "o2dask.workflow.builders",
     "input_proxy": "o2dask.workflow.builders",
@@ -40,7 +41,7 @@ _LAZY = {
 _ANALYSIS = (
     *("AnalysisTask", "Builds", "Configurable", "Filter", "Filtered", "Hist", "Join", "Output", "Preslice"),
     *("ProcessSwitch", "Produces", "Service", "Spawns", "col", "declare_index_table", "declare_table"),
-    *("extend_table", "read_results", "run_tasks"),
+    *("extend_table", "overlay", "read_results", "run_tasks"),
 )
 _LAZY |= dict.fromkeys(_ANALYSIS, "o2dask.analysis")
 

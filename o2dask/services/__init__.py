@@ -7,6 +7,7 @@ from o2dask.services.callbacks import CallbackId, CallbackService
 from o2dask.services.conditions import Conditions
 from o2dask.services.control import ControlService, QuitBook, QuitRequest
 from o2dask.services.device import DeviceContext
+from o2dask.services.histograms import Axis, Histograms
 from o2dask.services.monitoring import Metric, Monitoring
 from o2dask.services.parallel import ParallelContext
 from o2dask.services.pool import ThreadPool
@@ -14,11 +15,13 @@ from o2dask.services.registry import ServiceRegistry, list_services, register_se
 from o2dask.services.scratch import ScratchFiles
 
 __all__ = [
+    "Axis",
     "CallbackId",
     "CallbackService",
     "Conditions",
     "ControlService",
     "DeviceContext",
+    "Histograms",
     "Metric",
     "Monitoring",
     "ParallelContext",
