@@ -16,7 +16,7 @@ from distributed import Client
 from distributed.system import MEMORY_LIMIT
 
 from o2dask.errors import ConfigError
-from o2dask.runners.local import STUCK_AFTER_S, close_cluster, start_cpu, start_gpu, worker_config
+from o2dask.runners.local import STUCK_AFTER_S, close_cluster, quiet_dask, start_cpu, start_gpu, worker_config
 from o2dask.runners.memory import held_by_children
 from o2dask.runners.settings import BatchSettings, payload_budget
 
@@ -183,6 +183,7 @@ def _start(settings: BatchSettings, wanted: frozenset[str], stack: ExitStack) ->
     memory = settings.memory_bytes or int(0.8 * MEMORY_LIMIT)
     payload_budget(memory, n)
     stack.enter_context(dask.config.set(worker_config(n)))
+    stack.enter_context(quiet_dask())
     notices: list[str] = []
     cluster, name = None, ""
     if settings.gpu or (settings.gpu is None and "GPU" in wanted):

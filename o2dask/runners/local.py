@@ -6,18 +6,18 @@ Knows Dask's clusters and settings; no timeframe, no run.
 import logging
 import os
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import LocalCluster
+from distributed import LocalCluster, Nanny
 
 from o2dask.errors import ConfigError
 from o2dask.runners.settings import BatchSettings
 
-__all__ = ["STUCK_AFTER_S", "close_cluster", "common_options", "start_cpu", "start_gpu", "worker_config"]
+__all__ = ["STUCK_AFTER_S", "close_cluster", "common_options", "quiet_dask", "start_cpu", "start_gpu", "worker_config"]
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,39 @@ class SharingCluster(LocalCluster):
         return {name: {**spec, "options": {**spec["options"], "resources": share}}}
 
 
+class QuietNanny(Nanny):
+    """Keeps Dask's log of its worker process off the terminal, and leaves the handlers of this process alone.
+
+    Dask's own ``silence_logs`` raises the level of every StreamHandler at the logger ``distributed``, users' as well.
+    """
+
+    def __init__(self, scheduler: str, **options: Any) -> None:
+        super().__init__(scheduler, **{**options, "silence_logs": None})
+        self.silence_logs = logging.CRITICAL  # is passed on to the process
+
+
+@contextmanager
+def quiet_dask() -> Iterator[None]:
+    """Keep Dask's log off the terminal: what fails is in the report, with more than Dask knows.
+
+    Only the handler that Dask makes for itself is silenced. It makes none where the user has set up logging.
+    """
+    form = dask.config.get("distributed.admin.log-format")
+    found = [handler for name in ("distributed", "bokeh", "tornado") for handler in logging.getLogger(name).handlers]
+    levels = {h: h.level for h in found if getattr(h.formatter, "_fmt", None) == form}
+    for handler in levels:
+        handler.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for handler, level in levels.items():
+            handler.setLevel(level)
+
+
 def start_cpu(settings: BatchSettings, n: int, limit: int) -> LocalCluster:
     """Return a started cluster of `n` workers with `limit` bytes each."""
-    options = {"threads_per_worker": 1, "memory_limit": limit, **common_options(settings)}
+    options = {"threads_per_worker": 1, "memory_limit": limit, **common_options(settings), "silence_logs": False}
+    options["worker_class"] = QuietNanny
     if settings.resources:
         return SharingCluster(settings.resources, n, **options)
     return LocalCluster(n_workers=n, **options)
@@ -99,7 +129,7 @@ def common_options(settings: BatchSettings) -> dict[str, Any]:
         "dashboard_address": f"127.0.0.1:{settings.dashboard or 0}",
         "worker_dashboard_address": "127.0.0.1:0",
         "scheduler_kwargs": {"dashboard": settings.dashboard is not None},
-        "silence_logs": logging.CRITICAL,  # what fails is in the report, with more than Dask knows
+        "silence_logs": logging.CRITICAL,
         "host": "127.0.0.1",
     } | ({"local_directory": settings.scratch} if settings.scratch else {})
 

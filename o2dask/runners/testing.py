@@ -33,10 +33,10 @@ def workers(n_workers: int = 2, memory: str = "8GiB", resources: Mapping[str, fl
     """Give a cluster of worker processes as a batch run would start it, to be shared by many tests."""
     import dask
 
-    from o2dask.runners.local import close_cluster, start_cpu, worker_config
+    from o2dask.runners.local import close_cluster, quiet_dask, start_cpu, worker_config
 
     settings = BatchSettings(workers=n_workers, memory=memory, resources=resources or {})
-    with dask.config.set(worker_config(n_workers)):
+    with dask.config.set(worker_config(n_workers)), quiet_dask():
         cluster = start_cpu(settings, n_workers, int(settings.memory or 0) // n_workers)
         try:
             yield cluster
