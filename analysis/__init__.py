@@ -31,6 +31,7 @@ _LAZY = {
     "declare_index_table": "o2dask.analysis.declarations",
     "declare_table": "o2dask.analysis.declarations",
     "extend_table": "o2dask.analysis.declarations",
+    "overlay": "o2dask.analysis.overlay",
     "open_aod": "o2dask.analysis.aod",
     "read_results": "o2dask.analysis.results_file",
     "run_tasks": "o2dask.analysis.running",

@@ -12,7 +12,7 @@ import numpy as np
 from o2dask.analysis import naming
 from o2dask.analysis.declarations import TableSpec
 from o2dask.analysis.expressions import UNKNOWN, Expression, Interval
-from o2dask.analysis.frames import Dataframe
+from o2dask.analysis.frames import Frame
 from o2dask.analysis.getters import Getter
 from o2dask.analysis.groups import Group, aligned_stems
 from o2dask.analysis.slicing import _rows_of, grouped_by
@@ -23,7 +23,7 @@ from o2dask.errors import DataError
 __all__ = ["calls", "filtered", "group_of"]
 
 
-def calls(task: AnalysisTask, process: Process, frame: Dataframe) -> Iterator[dict[str, Any]]:
+def calls(task: AnalysisTask, process: Process, frame: Frame) -> Iterator[dict[str, Any]]:
     """Give the arguments of every call of a process function on one dataframe.
 
     Raises
@@ -45,7 +45,7 @@ def calls(task: AnalysisTask, process: Process, frame: Dataframe) -> Iterator[di
         yield {first.name: row} | tables | own
 
 
-def group_of(spec: TableSpec, frame: Dataframe, where: str) -> Group:
+def group_of(spec: TableSpec, frame: Frame, where: str) -> Group:
     """Return the declared trees of a dataframe as one group."""
     return frame.cached(("declared", spec.names, spec.versions, frame.tables), lambda: _group(spec, frame, where))
 
@@ -64,7 +64,7 @@ def filtered(table: Table, filters: Mapping[str, Filter], settings: Mapping[str,
     return table if mask.all() else table[mask]
 
 
-def _table(task: AnalysisTask, argument: Argument, frame: Dataframe, where: str) -> Table:
+def _table(task: AnalysisTask, argument: Argument, frame: Frame, where: str) -> Table:
     group = group_of(argument.spec, frame, where)
     table = Table(group, group.rows)
     if not argument.spec.is_filtered:
@@ -78,7 +78,7 @@ def _table(task: AnalysisTask, argument: Argument, frame: Dataframe, where: str)
     return filtered(table, filters, task.settings)
 
 
-def _group(spec: TableSpec, frame: Dataframe, where: str) -> Group:
+def _group(spec: TableSpec, frame: Frame, where: str) -> Group:
     trees = [_tree(part, frame, where) for part in spec.parts]
     stems = [naming.stem(tree) for tree in trees]
     head = next((t for t, s in zip(trees, stems, strict=True) if aligned_stems(s) & set(stems)), trees[0])
@@ -94,14 +94,14 @@ def _group(spec: TableSpec, frame: Dataframe, where: str) -> Group:
     return Group(frame, whole.name, tuple(trees), {t: reason for t, reason in absent.items() if t not in trees})
 
 
-def _whole(head: str, frame: Dataframe) -> Group | None:
+def _whole(head: str, frame: Frame) -> Group | None:
     """Return the table of the dataframe that begins with a tree, under the name that indices find it by."""
     named = frame.resolve_target(head)
     candidates = ([named] if named else []) + list(frame.group_names)
     return next((frame.group(name) for name in candidates if frame.group(name).trees[0] == head), None)
 
 
-def _tree(part: TableSpec, frame: Dataframe, where: str) -> str:
+def _tree(part: TableSpec, frame: Frame, where: str) -> str:
     """Return the tree that holds a table: the version asked for, else the newest."""
     (stems,), (version,) = part.stems, part.versions
     for stem in stems:
@@ -137,7 +137,7 @@ def _row_numbers(table: Table) -> np.ndarray:
 
 def _without_hopeless_groups(table: Table, condition: Expression, settings: Mapping[str, Any]) -> Table:
     frame, head = table._group.frame, table._group.trees[0]
-    if not isinstance(frame, Dataframe) or len(frame.row_groups(head)) <= 2:
+    if len(frame.row_groups(head)) <= 2:
         return table
     bounds = frame.row_groups(head)
     can_pass = [condition.bounds(_intervals(table, head, bounds, i), settings).high > 0 for i in range(len(bounds) - 1)]
@@ -157,7 +157,7 @@ def _intervals(table: Table, head: str, bounds: np.ndarray, i: int) -> Callable[
     def interval(name: str) -> Interval:
         getter: Getter = table.getters[name]
         frame = table._group.frame
-        if getter.kind != "stored" or not isinstance(frame, Dataframe):
+        if getter.kind != "stored":
             return UNKNOWN
         if getter.tree != head and not np.array_equal(frame.row_groups(getter.tree), bounds):
             return UNKNOWN

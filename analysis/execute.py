@@ -21,15 +21,16 @@ import numpy as np
 
 from o2dask.analysis.binding import calls, group_of
 from o2dask.analysis.declarations import IndexTable, SpawnedTable
+from o2dask.analysis.frames import Dataframe
 from o2dask.analysis.getters import Getter
 from o2dask.analysis.groups import Group
 from o2dask.analysis.heap import keep_freed_arrays
 from o2dask.analysis.outputs import absorb, clear, merged
+from o2dask.analysis.overlay import Overlay
 from o2dask.analysis.producing import Builds, Produces, Spawns, index_columns
 from o2dask.analysis.table import Table
 from o2dask.analysis.task import AnalysisTask, Service
 from o2dask.analysis.train import products
-from o2dask.analysis.workframe import WorkFrame
 from o2dask.aod.dataframe import DataFrameSource
 from o2dask.aod.store import Store, commit_dataframe
 from o2dask.columns import Columns
@@ -180,11 +181,11 @@ def _run_dataframe(job: Job, stored: DataFrameSource, partial: Partial) -> None:
     """Run all tasks over one dataframe; again if storage fails, as another attempt may succeed."""
     for attempt in range(job.retries + 1):
         failed: list[Failure] = []
-        frame = WorkFrame(stored.fresh())
+        frame = Overlay(Dataframe(stored.fresh()))
         try:
-            n_rows = _run_tasks(job, frame, failed, may_retry=attempt < job.retries)
+            n_rows = _run_tasks(job, stored, frame, failed, may_retry=attempt < job.retries)
             if job.save:
-                partial.n_written += _save(job, frame, failed)
+                partial.n_written += _save(job, stored, frame, failed)
             break
         except Exception as error:  # noqa: BLE001 - a failed dataframe costs itself only
             for task in job.tasks:
@@ -204,7 +205,7 @@ def _run_dataframe(job: Job, stored: DataFrameSource, partial: Partial) -> None:
     partial.n_rows += n_rows
 
 
-def _run_tasks(job: Job, frame: WorkFrame, failed: list[Failure], *, may_retry: bool) -> int:
+def _run_tasks(job: Job, stored: DataFrameSource, frame: Overlay, failed: list[Failure], *, may_retry: bool) -> int:
     """Run tasks one after the other; return the rows of the largest table that was read."""
     lost: dict[str, str] = {}
     largest = 0
@@ -217,16 +218,16 @@ def _run_tasks(job: Job, frame: WorkFrame, failed: list[Failure], *, may_retry: 
             largest = max(largest, run_task(task, frame))
         except Exception as error:
             _clear(task)
-            if may_retry and _is_transient(error, frame.stored.url):
+            if may_retry and _is_transient(error, stored.url):
                 raise
             lost[task.name] = _reason(error)
-            url, label = frame.stored.url, _label(frame.stored)
+            url, label = stored.url, _label(stored)
             reason = _reason(error, task)
             failed.append(Failure(url=url, dataframe=label, task=task.name, reason=reason, text=_text(error)))
     return largest
 
 
-def run_task(task: AnalysisTask, frame: WorkFrame) -> int:
+def run_task(task: AnalysisTask, frame: Overlay) -> int:
     """Run one task over one dataframe: tables it spawns and builds, its process functions, tables it fills."""
     for maker in task.makers.values():
         where = f"{maker.spec} of task {task.name!r}"
@@ -248,7 +249,7 @@ def run_task(task: AnalysisTask, frame: WorkFrame) -> int:
     return largest
 
 
-def _spawned(task: AnalysisTask, spec: SpawnedTable, frame: WorkFrame, where: str) -> Columns:
+def _spawned(task: AnalysisTask, spec: SpawnedTable, frame: Overlay, where: str) -> Columns:
     group = group_of(spec.base, frame, where)
     table = Table(group, group.rows)
     assert spec.schema is not None  # of a table that a user declares
@@ -259,7 +260,7 @@ def _spawned(task: AnalysisTask, spec: SpawnedTable, frame: WorkFrame, where: st
     return Columns(spec.schema, arrays)
 
 
-def _built(spec: IndexTable, frame: WorkFrame, where: str) -> Columns:
+def _built(spec: IndexTable, frame: Overlay, where: str) -> Columns:
     key = group_of(spec.key, frame, where)
     ids = {}
     for other in spec.others:
@@ -289,15 +290,15 @@ def _reads(task: AnalysisTask, tree: str) -> bool:
     return any(_holds(spec, tree) for spec in task.inputs)
 
 
-def _save(job: Job, frame: WorkFrame, failed: list[Failure]) -> int:
+def _save(job: Job, stored: DataFrameSource, frame: Overlay, failed: list[Failure]) -> int:
     """Write the tables that tasks made; not those of a dataframe on which one of their makers failed."""
     makers = products(job.tasks)
     if {failure.task for failure in failed} & {makers[tree] for tree in job.keep}:
         return 0
-    tables = {tree: frame.made[tree] for tree in job.keep if tree in frame.made}
+    tables = {tree: made for tree in job.keep if isinstance(made := frame.made.get(tree), Columns)}
     if not tables:
         return 0
-    commit_dataframe(Store(job.save), frame.stored.number, tables, {"parent": frame.stored.url})
+    commit_dataframe(Store(job.save), stored.number, tables, {"parent": stored.url})
     return 1
 
 

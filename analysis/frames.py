@@ -59,9 +59,9 @@ class Frame(ABC):
     def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
         """Return stored columns, numpy or `Jagged`."""
 
-    @abstractmethod
     def _misaligned(self, tree: str, head: str) -> str:
         """Return why a tree cannot be joined to its head, "" if it can."""
+        return _difference(self, tree, self.n_rows(tree), head, self.n_rows(head))
 
     def load(self, tree: str, names: list[str]) -> list[Any]:
         """Return stored columns, read on first use, all those still missing at once; jagged ones as awkward arrays."""
@@ -77,6 +77,14 @@ class Frame(ABC):
     @abstractmethod
     def check_types(self, tree: str, names: tuple[str, ...]) -> None:
         """Raise DataError unless stored columns have the types that the data model declares."""
+
+    def row_groups(self, tree: str) -> np.ndarray:
+        """Return where the rows begin that storage can give without the others, and the number of rows."""
+        return np.array([0, self.n_rows(tree)])
+
+    def limits(self, tree: str, name: str) -> "tuple[np.ndarray, np.ndarray] | None":
+        """Return the least and greatest value of a stored column per row group; None if storage does not tell."""
+        return None
 
     def forget(self) -> None:
         """Drop what was read; it is read again if it is asked for. Frames are in cycles, which Python frees late."""
@@ -215,7 +223,7 @@ class Dataframe(Frame):
 
     def n_rows(self, tree: str) -> int:
         """Return the number of rows of a tree."""
-        return self.stored.n_rows(tree)
+        return self.cached(("rows of", tree), lambda: self.stored.n_rows(tree))
 
     def n_bytes(self, tree: str) -> int:
         """Return the size of a tree in storage [bytes]."""
@@ -270,9 +278,6 @@ class Dataframe(Frame):
 
     def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
         return self.stored.read(tree, columns=names)
-
-    def _misaligned(self, tree: str, head: str) -> str:
-        return _difference(self, tree, self.n_rows(tree), head, self.n_rows(head))
 
 
 class Dataframes(Frame):
@@ -361,7 +366,7 @@ class Dataframes(Frame):
         return np.concatenate([[0], np.cumsum(counts)[:-1]])
 
 
-def _difference(frame: Dataframe, tree: str, n: int, head: str, n_head: int) -> str:
+def _difference(frame: Frame, tree: str, n: int, head: str, n_head: int) -> str:
     if n == n_head:
         return ""
     return f"{tree} in {frame.label} has {n} rows, {head} has {n_head}; they share the row number"

@@ -19,6 +19,7 @@ __all__ = [
     "expand",
     "group",
     "groups_of",
+    "mask_of_lists",
     "n_of",
     "pick",
     "runs",
@@ -201,6 +202,22 @@ def wrap(values: Any, levels: tuple[Level, ...]) -> Any:
         else:
             layout = ak.contents.IndexedOptionArray.simplified(ak.index.Index64(level.where), layout)
     return ak.Array(layout)
+
+
+def mask_of_lists(mask: Any, levels: tuple[Level, ...]) -> tuple[np.ndarray, ListLevel] | None:
+    """Return the positions and the lists that a mask with these very lists leaves; None for any other selection."""
+    import awkward as ak
+
+    if len(levels) != 1 or not isinstance(levels[0], ListLevel) or not isinstance(mask, ak.Array):
+        return None
+    layout, offsets = mask.layout, levels[0].offsets
+    is_list = isinstance(layout, ak.contents.ListOffsetArray) and isinstance(layout.content, ak.contents.NumpyArray)
+    if not is_list or layout.content.dtype != bool or not np.array_equal(layout.offsets.data, offsets):
+        return None
+    is_kept = np.asarray(layout.content.data)[: offsets[-1]]
+    before = np.zeros(len(is_kept) + 1, np.int64)
+    np.cumsum(is_kept, out=before[1:])
+    return np.flatnonzero(is_kept), ListLevel(before[offsets])
 
 
 def split(array: Any) -> tuple[np.ndarray, tuple[Level, ...]]:

@@ -188,6 +188,9 @@ class Table:
 
     def _select_nested(self, item: Any) -> Any:
         """Return what awkward makes of a selection: rows, a table with other levels, one row, or None."""
+        if (mask := indices.mask_of_lists(item, self._levels)) is not None:
+            kept, level = mask
+            return Table(self._group, indices.pick(self._rows, kept), (level,))
         chosen = self._nested_rows[item]
         if chosen is None:
             return None

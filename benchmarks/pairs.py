@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from o2dask.analysis.frames import Frame
-from o2dask.analysis.physics.overlay import Overlay
+from o2dask.analysis.overlay import Overlay
 from o2dask.analysis.physics.pairs import pair_blocks, pairs
 
 MASS, BINS, RANGE = 0.13957, 200, (0.2, 2.2)
@@ -86,11 +86,11 @@ def ours(frame):
 
 
 def ours_in_blocks(frame):
-    """Return counts with `pair_blocks`, in bounded memory; equal signs are made and left out."""
-    counts = np.zeros(BINS, np.int64)
-    for block in pair_blocks(frame.collisions.tracks):
-        sign = block.tables[0].sign()
-        counts += histogram(block[sign[block.indices[0]] != sign[block.indices[1]]].mass(MASS))
+    """Return counts with `pair_blocks`, in bounded memory."""
+    nested = frame.collisions.tracks
+    sign, counts = nested.sign(), np.zeros(BINS, np.int64)
+    for block in pair_blocks(nested[sign > 0], nested[sign < 0]):
+        counts += histogram(block.mass(MASS))
     return counts
 
 

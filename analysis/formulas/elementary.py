@@ -4,6 +4,8 @@ Long columns go through compiled loops, short ones through numpy, so that numba 
 bits are the same.
 """
 
+# mypy: allow-untyped-calls
+
 import numpy as np
 
 from o2dask.analysis.formulas.kernels_elementary import asinh_body, azimuth_body

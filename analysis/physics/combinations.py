@@ -6,14 +6,14 @@ their block versions, in which members lie in one category and at most `window` 
 within a group, groups follow each other. Memory is that of the output; `combination_blocks` bounds that as well.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
 
 from o2dask.errors import ConfigError, ShapeError
 
-__all__ = ["Policy", "combination_blocks", "combinations", "cross_combinations", "mixed_events"]
+__all__ = ["Policy", "combination_blocks", "combinations", "cross_blocks", "cross_combinations", "mixed_events"]
 
 Policy = Literal["strictly_upper", "upper", "full"]
 Indices = tuple[np.ndarray, ...]
@@ -58,8 +58,7 @@ def combination_blocks(
     max_rows: int = 1_000_000,
 ) -> Iterator[Indices]:
     """Yield the combinations in the same order, at most `max_rows` at a time (more if one row alone has more)."""
-    if max_rows < 1:
-        raise ConfigError(f"max_rows of combination_blocks: want at least 1, got {max_rows}")
+    _check_max_rows(max_rows)
     return _blocks(groups, k, policy, window, max_rows)
 
 
@@ -81,6 +80,11 @@ def _blocks(
     counts = np.empty(len(begins), np.int64)
     count, fill = (kernels.count_pairs, kernels.fill_pairs) if k == 2 else (kernels.count_triples, kernels.fill_triples)
     count(begins, ends, width, code, counts)
+    return _filled(counts, k, max_rows, lambda row, *out: fill(row, begins, ends, width, code, *out))
+
+
+def _filled(counts: np.ndarray, k: int, max_rows: int | None, fill: Callable[..., None]) -> Iterator[Indices]:
+    """Yield what `fill` writes for rows of which each has so many combinations, about `max_rows` at a time."""
     places = np.concatenate([[0], np.cumsum(counts)])
     row = 0
     while row < len(counts):
@@ -89,9 +93,23 @@ def _blocks(
         starts = places[row:stop] - places[row]
         out = tuple(np.empty(int(places[stop] - places[row]), np.int64) for _ in range(k))
         if len(out[0]):
-            fill(row, begins, ends, width, code, starts, *out)
+            fill(row, starts, *out)
             yield out
         row = stop
+
+
+def cross_blocks(
+    offsets_a: int | np.ndarray, offsets_b: int | np.ndarray, *, max_rows: int = 1_000_000
+) -> Iterator[Indices]:
+    """Yield all pairs of a row of group g of A with a row of group g of B, about `max_rows` at a time."""
+    from o2dask.analysis.physics import kernels_combinations as kernels
+
+    _check_max_rows(max_rows)
+    offsets_a, offsets_b = _alike(offsets_a, offsets_b)
+    sizes = np.diff(offsets_a)
+    begins, ends = np.repeat(offsets_b[:-1], sizes), np.repeat(offsets_b[1:], sizes)
+    full, far = _CODES["full"], int(offsets_a[-1] + offsets_b[-1])  # no partner is further away
+    return _filled(ends - begins, 2, max_rows, lambda row, *out: kernels.fill_pairs(row, begins, ends, far, full, *out))
 
 
 def cross_combinations(
@@ -118,10 +136,7 @@ def cross_combinations(
 
     offsets_a, offsets_b = _offsets(offsets_a), _offsets(offsets_b)
     if group_a is None or group_b is None:
-        if len(offsets_a) != len(offsets_b):
-            raise ShapeError(
-                f"cross_combinations: want as many groups in both, got {len(offsets_a) - 1} and {len(offsets_b) - 1}"
-            )
+        _alike(offsets_a, offsets_b)
         group_a = group_b = np.arange(len(offsets_a) - 1)
     counts = np.diff(offsets_a)[group_a] * np.diff(offsets_b)[group_b]
     places = np.concatenate([[0], np.cumsum(counts)])
@@ -155,6 +170,20 @@ def mixed_events(bins: np.ndarray, depth: int, k: int = 2, policy: Policy = "str
     edges = np.flatnonzero(np.diff(bins[order])) + 1
     offsets = np.concatenate([[0], edges, [len(order)]]).astype(np.int64)
     return tuple(order[rows] for rows in combinations(offsets, k, policy, depth))
+
+
+def _check_max_rows(max_rows: int) -> None:
+    if max_rows < 1:
+        raise ConfigError(f"max_rows of combinations: want at least 1, got {max_rows}")
+
+
+def _alike(groups_a: int | np.ndarray, groups_b: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    offsets_a, offsets_b = _offsets(groups_a), _offsets(groups_b)
+    if len(offsets_a) != len(offsets_b):
+        raise ShapeError(
+            f"combinations of two tables: want as many groups in both, got {len(offsets_a) - 1}, {len(offsets_b) - 1}"
+        )
+    return offsets_a, offsets_b
 
 
 def _offsets(groups: int | np.ndarray) -> np.ndarray:

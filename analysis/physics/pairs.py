@@ -15,6 +15,7 @@ from o2dask.analysis.physics.combinations import (
     Policy,
     combination_blocks,
     combinations,
+    cross_blocks,
     cross_combinations,
     mixed_events,
 )
@@ -24,24 +25,38 @@ from o2dask.errors import ConfigError, ShapeError
 
 __all__ = ["Combined", "mixed_pairs", "mixed_triples", "pair_blocks", "pairs", "triples"]
 
+BLOCK = 1 << 17
+"""Pairs of a block: their row numbers and masses fit the third-level cache."""
+
 
 class Combined:
     """Combinations of rows: `first`, `second` (and `third`) are tables of equal length, one row per combination.
 
     Attributes
     ----------
+    tables : tuple of Table
+        The flat table that each member comes from.
     indices : tuple of ndarray, (n,), int64
-        Rows of each member in the flat table that it comes from.
-    groups : tuple of ndarray, (n,), int64
-        The list (collision) that each member comes from.
+        Rows of each member in that table.
     """
 
     def __init__(
-        self, tables: tuple[Table, ...], indices: tuple[np.ndarray, ...], groups: tuple[np.ndarray, ...]
+        self,
+        tables: tuple[Table, ...],
+        indices: tuple[np.ndarray, ...],
+        offsets: tuple[np.ndarray, ...],
+        momenta: dict[Any, np.ndarray] | None = None,
     ) -> None:
         self.tables = tables
         self.indices = indices
-        self.groups = groups
+        self._offsets = offsets
+        self._momenta: dict[Any, np.ndarray] = {} if momenta is None else momenta
+
+    @cached_property
+    def groups(self) -> tuple[np.ndarray, ...]:
+        """The list (collision) that each member comes from, (n,) int64 for each."""
+        of_rows = {id(o): np.repeat(np.arange(len(o) - 1), np.diff(o)) for o in self._offsets}
+        return tuple(of_rows[id(o)][i] for o, i in zip(self._offsets, self.indices, strict=True))
 
     @cached_property
     def members(self) -> tuple[Table, ...]:
@@ -80,12 +95,17 @@ class Combined:
         """
         from o2dask.analysis.physics import kernels_combinations as kernels
 
-        each = self._each(masses)
-        made = {(id(t), m): _four_momenta(t, m) for t, m in zip(self.tables, each, strict=True)}
-        momenta = [made[id(t), m] for t, m in zip(self.tables, each, strict=True)]
+        momenta = [self._four_momenta(t, m) for t, m in zip(self.tables, self._each(masses), strict=True)]
         found = np.empty(len(self))
         (kernels.pair_masses if len(momenta) == 2 else kernels.triple_masses)(*momenta, *self.indices, found)
         return found
+
+    def _four_momenta(self, table: Table, m: float) -> np.ndarray:
+        """Return px, py, pz, E (n, 4) float64 of all rows of a table; made once for all blocks and selections."""
+        key = next(i for i, each in enumerate(self.tables) if each is table), m
+        if key not in self._momenta:
+            self._momenta[key] = _four_momenta(table, m)
+        return self._momenta[key]
 
     def _each(self, masses: tuple[float, ...]) -> tuple[float, ...]:
         if len(masses) not in (1, len(self.tables)):
@@ -95,7 +115,7 @@ class Combined:
     def __getitem__(self, item: Any) -> "Combined":
         """Return the combinations chosen by a mask, a slice or row numbers."""
         rows = pick(slice(0, len(self)), item)
-        return Combined(self.tables, tuple(i[rows] for i in self.indices), tuple(g[rows] for g in self.groups))
+        return Combined(self.tables, tuple(i[rows] for i in self.indices), self._offsets, self._momenta)
 
     def __len__(self) -> int:
         return len(self.indices[0])
@@ -124,16 +144,26 @@ def pairs(
     """
     if other is None:
         return _within(table, 2, policy, window)
-    first, second, group = cross_combinations(offsets_of(table), offsets_of(other))
-    return Combined((flat(table), flat(other)), (first, second), (group, group))
+    offsets = offsets_of(table), offsets_of(other)
+    first, second, _ = cross_combinations(*offsets)
+    return Combined((flat(table), flat(other)), (first, second), offsets)
 
 
-def pair_blocks(table: Table, *, policy: Policy = "strictly_upper", max_rows: int = 1_000_000) -> Iterator[Combined]:
-    """Yield the pairs of ``pairs(table)`` in the same order, about `max_rows` at a time, to bound memory."""
-    offsets = offsets_of(table)
-    group = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    for rows in combination_blocks(offsets, 2, policy, max_rows=max_rows):
-        yield Combined((flat(table),) * 2, rows, (group[rows[0]],) * 2)
+def pair_blocks(
+    table: Table, other: Table | None = None, *, policy: Policy = "strictly_upper", max_rows: int = BLOCK
+) -> Iterator[Combined]:
+    """Yield the pairs of ``pairs(table)``, or of ``pairs(table, other)``, about `max_rows` at a time.
+
+    The order is the same, list by list; memory is that of one block.
+    """
+    momenta: dict[Any, np.ndarray] = {}
+    offsets = (offsets_of(table),) * 2 if other is None else (offsets_of(table), offsets_of(other))
+    tables = (flat(table),) * 2 if other is None else (flat(table), flat(other))
+    blocks = combination_blocks(offsets[0], 2, policy, max_rows=max_rows)
+    if other is not None:
+        blocks = cross_blocks(*offsets, max_rows=max_rows)
+    for rows in blocks:
+        yield Combined(tables, rows, offsets, momenta)
 
 
 def triples(table: Table, *, policy: Policy = "strictly_upper", window: int | None = None) -> Combined:
@@ -143,9 +173,7 @@ def triples(table: Table, *, policy: Policy = "strictly_upper", window: int | No
 
 def _within(table: Table, k: int, policy: Policy, window: int | None) -> Combined:
     offsets = offsets_of(table)
-    rows = combinations(offsets, k, policy, window)
-    group = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[rows[0]]
-    return Combined((flat(table),) * k, rows, (group,) * k)
+    return Combined((flat(table),) * k, combinations(offsets, k, policy, window), (offsets,) * k)
 
 
 def mixed_pairs(table: Table, bins: np.ndarray, depth: int, other: Table | None = None) -> Combined:
@@ -168,8 +196,9 @@ def mixed_pairs(table: Table, bins: np.ndarray, depth: int, other: Table | None 
     event_a, event_b = mixed_events(bins, depth, 2, "strictly_upper" if other is None else "full")
     different = event_a != event_b
     event_a, event_b = event_a[different], event_b[different]
-    first, second, pair = cross_combinations(offsets, others, event_a, event_b)
-    return Combined((flat(table), flat(other or table)), (first, second), (event_a[pair], event_b[pair]))
+    first, second, _ = cross_combinations(offsets, others, event_a, event_b)
+    tables = (flat(table),) * 2 if other is None else (flat(table), flat(other))
+    return Combined(tables, (first, second), (offsets, others))
 
 
 def mixed_triples(table: Table, bins: np.ndarray, depth: int) -> Combined:
@@ -179,9 +208,8 @@ def mixed_triples(table: Table, bins: np.ndarray, depth: int) -> Combined:
     first, second, pair = cross_combinations(offsets, offsets, events[0], events[1])
     # A pair of rows is a group of one, so that the third event's rows are crossed with it.
     ones = np.arange(len(first) + 1)
-    pair_row, third, again = cross_combinations(ones, offsets, ones[:-1], events[2][pair])
-    tables = (flat(table),) * 3
-    return Combined(tables, (first[pair_row], second[pair_row], third), tuple(e[pair[again]] for e in events))
+    pair_row, third, _ = cross_combinations(ones, offsets, ones[:-1], events[2][pair])
+    return Combined((flat(table),) * 3, (first[pair_row], second[pair_row], third), (offsets,) * 3)
 
 
 def _event_offsets(table: Table, bins: np.ndarray) -> np.ndarray:

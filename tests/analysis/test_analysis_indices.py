@@ -63,3 +63,30 @@ def test_a_block_without_parent_in_front_leaves_slices():
     offsets, rows = grouping.of(slice(0, 3))
     assert offsets.tolist() == [0, 2, 2, 3]
     assert rows == slice(2, 5)
+
+
+@few
+@given(st.lists(st.integers(0, 4), max_size=8), st.randoms(use_true_random=False))
+def test_a_mask_of_the_same_lists_leaves_what_awkward_leaves(counts, random):
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    mask = np.array([random.random() < 0.5 for _ in range(offsets[-1])], bool)
+    level = indices.ListLevel(offsets)
+    nested = indices.wrap(mask, (level,))
+    kept, (left,) = indices.mask_of_lists(nested, (level,))
+    np.testing.assert_array_equal(kept, np.flatnonzero(mask))
+    assert indices.wrap(kept, (indices.ListLevel(left),)).tolist() == (
+        indices.wrap(np.arange(offsets[-1]), (level,))[nested].tolist()
+    )
+
+
+def test_other_selections_than_masks_of_the_same_lists_are_left_to_awkward():
+    level = indices.ListLevel(np.array([0, 2, 3]))
+    for item in (
+        np.array([True, False]),
+        ak.Array([[True], [True, False]]),  # other lists
+        ak.Array([[True, None], [True]]),
+        ak.Array([[0, 1], [0]]),
+        slice(1),
+    ):
+        assert indices.mask_of_lists(item, (level,)) is None
+    assert indices.mask_of_lists(ak.Array([[True, True], [True]]), (level, level)) is None

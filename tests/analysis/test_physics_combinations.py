@@ -1,5 +1,6 @@
 """Pairs, triples, binning and mixing against itertools and the definitions in O2's ASoAHelpers.h."""
 
+import pickle
 from itertools import combinations as choose
 from itertools import combinations_with_replacement, groupby, product
 
@@ -205,6 +206,31 @@ def test_blocks_of_pairs_are_the_pairs(aod):
     assert len(blocks) > 3
     np.testing.assert_array_equal(np.concatenate([b.mass(0.14) for b in blocks]), pairs(nested).mass(0.14))
     np.testing.assert_array_equal(np.concatenate([b.groups[0] for b in blocks]), pairs(nested).groups[0])
+
+
+def test_blocks_of_pairs_of_two_tables_are_their_pairs(aod):
+    nested = aod[0].collisions.tracks
+    positive, negative = nested[nested.sign() > 0], nested[nested.sign() < 0]
+    blocks, whole = list(pair_blocks(positive, negative, max_rows=50)), pairs(positive, negative)
+    assert len(blocks) > 3 and all(len(b) <= 50 for b in blocks)
+    for i in (0, 1):
+        np.testing.assert_array_equal(np.concatenate([b.indices[i] for b in blocks]), whole.indices[i])
+        np.testing.assert_array_equal(np.concatenate([b.groups[i] for b in blocks]), whole.groups[i])
+    np.testing.assert_array_equal(np.concatenate([b.mass(0.14) for b in blocks]), whole.mass(0.14))
+    np.testing.assert_array_equal(whole.first.collisionId(), whole.second.collisionId())
+    np.testing.assert_array_equal(whole.first.collisionId(), whole.groups[0])
+    with pytest.raises(ShapeError, match="as many groups in both, got 20, 1"):
+        list(pair_blocks(positive, aod[0].tracks))
+
+
+def test_selected_combinations_keep_their_masses_and_groups(aod):
+    found = pairs(aod[0].collisions.tracks)
+    some = found[found.first.pt() > found.second.pt()]
+    is_some = found.first.pt() > found.second.pt()
+    np.testing.assert_array_equal(some.mass(0.14), found.mass(0.14)[is_some])
+    np.testing.assert_array_equal(some.groups[1], found.groups[1][is_some])
+    again = pickle.loads(pickle.dumps(some))
+    np.testing.assert_array_equal(again.mass(0.14), some.mass(0.14))
 
 
 def test_masses_need_one_hypothesis_or_one_per_member(aod):

@@ -6,9 +6,13 @@ import awkward as ak
 import numpy as np
 import pytest
 
+from o2dask.analysis import open_aod
 from o2dask.analysis.errors import UnknownNameError
+from o2dask.analysis.overlay import overlay
 from o2dask.analysis.physics.grouping import group_by, per_event_sum, slice_by
-from o2dask.analysis.physics.overlay import overlay
+from o2dask.aod.model import tables
+from o2dask.aod.store import Store, commit_dataframe
+from o2dask.columns import Columns
 from o2dask.errors import DataError, ShapeError
 
 
@@ -125,3 +129,29 @@ def test_an_overlay_over_an_overlay_keeps_what_was_joined_below(aod):
     shorter = {name: df["O2track_iu"][name][:7] for name in df.columns("O2track_iu")}
     replaced = overlay(first, {"O2track_iu": shorter})
     assert len(replaced.tracks) == 7 and "weight" not in replaced.tracks.getters
+
+
+def test_tables_added_to_an_overlay_hide_stored_ones_and_what_was_known_of_them(aod):
+    df = aod[0]
+    made = overlay(df, {})
+    before = made.collisions.tracks[0].pt()
+    assert len(before) and (made.run, made.first_orbit) == (df.run, df.first_orbit)
+    columns = {name: df["O2track_iu"][name] for name in df.columns("O2track_iu")}
+    made.add("O2track_iu", columns | {"fIndexCollisions": np.full(len(df.tracksIU), -1, np.int32)})
+    assert len(made.collisions.tracks[0]) == 0
+    with pytest.raises(ShapeError, match="equal length"):
+        made.add("O2mine", {"fA": np.zeros(3), "fB": np.zeros(2)})
+
+
+def test_an_overlay_reads_no_more_of_what_is_stored_than_the_dataframe(tmp_path, aod):
+    store = Store(tmp_path)
+    n, schema = 400_000, tables()["O2track_iu"].schema
+    columns = Columns(schema, {c.name: np.arange(n).astype(c.dtype) for c in schema.columns})
+    commit_dataframe(store, 1, {"O2track_iu": columns}, {})
+    (df,) = open_aod(tmp_path)
+    made = overlay(df, {"O2mine": {"fWeight": np.arange(n)}}, beside={"O2mine": "O2track_iu"})
+    assert len(made.row_groups("O2track_iu")) > 4 and made.row_groups("O2mine").tolist() == [0, n]
+    some = made.tracks[n - 10 :]
+    np.testing.assert_array_equal(some.x(), some.weight())
+    assert not df.is_loaded("O2track_iu", "fX")
+    assert made.limits("O2mine", "fWeight") is None and made.limits("O2track_iu", "fX")[1][-1] == n - 1
