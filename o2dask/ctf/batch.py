@@ -15,13 +15,23 @@ import numpy as np
 import pyarrow as pa
 
 from o2dask.columns import Column, Columns, Jagged, Schema
-from o2dask.ctf.blocks import Block, decode_block, encode_block
+from o2dask.ctf.blocks import BY_ROW, Block, decode_block, encode_block, raw_block
 from o2dask.ctf.checksum import crc32
 from o2dask.ctf.errors import CtfError
 from o2dask.errors import O2DaskError
 from o2dask.specs import DataRef
 
-__all__ = ["CTF_SCHEMA", "BlockRow", "block_parts", "block_rows", "check_row", "decode_timeframe", "encode_timeframe"]
+__all__ = [
+    "CTF_SCHEMA",
+    "BlockRow",
+    "block_parts",
+    "block_rows",
+    "check_layout",
+    "check_row",
+    "data_of_rows",
+    "decode_timeframe",
+    "encode_timeframe",
+]
 
 BLOCK_BYTES = 1 << 21
 """Native bytes per block, 2 Mi bytes or 1 Mi wider values: a dictionary weighs nothing, threads can share a column."""
@@ -62,12 +72,26 @@ class BlockRow(NamedTuple):
         return f"{self.detector}/{self.field}"
 
 
-def encode_timeframe(payloads: Mapping[DataRef, Columns]) -> pa.RecordBatch:
-    """Return the payloads of one timeframe as a record batch of `CTF_SCHEMA`; none at all is valid."""
-    rows = [row for ref, columns in payloads.items() for row in _payload_rows(ref, columns)]
+def encode_timeframe(payloads: Mapping[DataRef, Columns], *, raw: bool = False) -> pa.RecordBatch:
+    """Return the payloads of one timeframe as a record batch of `CTF_SCHEMA`; none at all is valid.
+
+    With `raw` nothing is compressed, and who reads it from a memory-mapped file gets views of that file.
+    """
+    rows = [row for ref, columns in payloads.items() for row in _payload_rows(ref, columns, raw)]
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(_NAMES)
-    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, CTF_SCHEMA, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=CTF_SCHEMA)
+    arrays = [pa.array(c, type=f.type) for c, f in zip(columns[:-1], list(CTF_SCHEMA)[:-1], strict=True)]
+    return pa.RecordBatch.from_arrays([*arrays, _binary(columns[-1])], schema=CTF_SCHEMA)
+
+
+def _binary(parts: Sequence[Any]) -> pa.Array:
+    """Return bytes-like parts as one array, each copied once."""
+    offsets = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part) for part in parts], out=offsets[1:])
+    values = np.empty(offsets[-1], np.uint8)
+    for part, first in zip(parts, offsets, strict=False):
+        values[first : first + len(part)] = np.frombuffer(part, np.uint8)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(parts), buffers)
 
 
 def decode_timeframe(
@@ -119,9 +143,7 @@ def block_parts(array: np.ndarray) -> Iterator[np.ndarray]:
 def block_rows(batch: pa.RecordBatch, where: str) -> Iterator[BlockRow]:
     """Yield the rows of a batch; CtfError if it has not the columns of a CTF or Arrow finds it invalid."""
     try:
-        batch.validate(full=True)
-        if batch.schema.names != list(_NAMES) or batch.schema.types != CTF_SCHEMA.types:
-            raise CtfError(f"{where}: not a compressed timeframe; its columns are {', '.join(batch.schema.names)}")
+        check_layout(batch, where)
         if any(column.null_count for column in batch.columns):
             raise CtfError(f"{where}: damaged, values are missing")
         small = [column.to_pylist() for column in batch.columns[:-1]]
@@ -132,6 +154,28 @@ def block_rows(batch: pa.RecordBatch, where: str) -> Iterator[BlockRow]:
         if isinstance(error, CtfError):
             raise
         raise CtfError(f"{where}: damaged record batch: {error}") from error
+
+
+def check_layout(batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
+    """Return the batch if all but the contents of its blocks is sound: it can then be cut and copied; else CtfError."""
+    try:
+        batch.validate(full=True)
+        if batch.schema.names != list(_NAMES) or batch.schema.types != CTF_SCHEMA.types:
+            raise CtfError(f"{where}: not a compressed timeframe; its columns are {', '.join(batch.schema.names)}")
+    except (pa.ArrowException, ValueError) as error:
+        if isinstance(error, CtfError):
+            raise
+        raise CtfError(f"{where}: damaged record batch: {error}") from error
+    return batch
+
+
+def data_of_rows(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
+    """Return of each row the datum it belongs to and its size [bytes], (n_rows,) int64."""
+    origins, fields = batch.column(0).to_pylist(), batch.column(1).to_pylist()
+    names = ["/".join([str(o), *str(f).split("/")[:2]]) for o, f in zip(origins, fields, strict=True)]
+    data = batch.column(len(_NAMES) - 1)
+    offsets = np.frombuffer(data.buffers()[1], np.int64)[data.offset : data.offset + len(data) + 1]
+    return names, np.diff(offsets) if len(data) else np.zeros(0, np.int64)
 
 
 def check_row(row: BlockRow, where: str) -> None:
@@ -149,10 +193,15 @@ def _row(ref: DataRef, field: str, dtype: str, block: Block) -> BlockRow:
     return BlockRow(*head, _checksum(head, block.data), block.data)
 
 
-def _payload_rows(ref: DataRef, columns: Columns) -> Iterator[BlockRow]:
+def _payload_rows(ref: DataRef, columns: Columns, raw: bool) -> Iterator[BlockRow]:
     name = f"{ref.description}/{ref.subspec}"
     yield _row(ref, name, "", Block(_SCHEMA, columns.n_rows, params=_schema_to_json(columns.schema)))
     for column in columns.schema.columns:
+        if raw:
+            for suffix, array in _raw_streams(column, columns[column.name]):
+                block = raw_block(array, by_row=bool(column.shape)) if len(array) else Block("empty", 0)
+                yield _row(ref, f"{name}/{column.name}{suffix}", array.dtype.name, block)
+            continue
         for suffix, array in _streams(column, columns[column.name]):
             for part in block_parts(array):
                 block = encode_block(part)
@@ -168,6 +217,14 @@ def _streams(column: Column, array: Any) -> Iterator[tuple[str, np.ndarray]]:
         yield "", array.reshape(len(array), int(np.prod(column.shape))).T.reshape(-1) if column.shape else array
 
 
+def _raw_streams(column: Column, array: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the streams of values that a column has in memory."""
+    if isinstance(array, Jagged):
+        yield from _streams(column, array)
+    else:
+        yield "", array.reshape(-1)
+
+
 def _payload(header: BlockRow, blocks: Mapping[str, list[BlockRow]]) -> Columns:
     schema = _schema_from_json(json.loads(header.parameters))
     arrays: dict[str, np.ndarray | Jagged] = {}
@@ -180,7 +237,9 @@ def _payload(header: BlockRow, blocks: Mapping[str, list[BlockRow]]) -> Columns:
         else:
             n_items = int(np.prod(column.shape, dtype=np.int64))
             values = _stream(blocks, name, np.dtype(column.dtype), header.count * n_items)
-            if column.shape:
+            if column.shape and BY_ROW in "".join(row.parameters for row in blocks.get(name, [])):
+                values = values.reshape(header.count, *column.shape)
+            elif column.shape:
                 values = np.ascontiguousarray(values.reshape(n_items, header.count).T)
                 values = values.reshape(header.count, *column.shape)
             arrays[column.name] = values

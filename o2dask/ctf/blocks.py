@@ -1,8 +1,9 @@
 """One block: a run of values of one column as bytes, and back; whichever of the codecs makes it smallest.
 
 Knows arrays and bytes, no payload and no file. Codecs: ``empty``, ``constant`` (the value is a parameter), ``stored``
-(little-endian values), ``zstd``, ``planes`` (the bytes of equal significance of floats side by side, each plane a
-block of its own), and those of integers (`o2dask.ctf.integers`).
+(little-endian values), ``raw`` (the same for parts that live shortly: of any length, read without a copy), ``zstd``,
+``planes`` (the bytes of equal significance of floats side by side, each plane a block of its own), and those of
+integers (`o2dask.ctf.integers`).
 """
 
 import json
@@ -15,10 +16,14 @@ import pyarrow as pa
 from o2dask.ctf import integers
 from o2dask.ctf.errors import CtfError
 
-__all__ = ["MAX_COUNT", "Block", "decode_block", "encode_block"]
+__all__ = ["BY_ROW", "MAX_COUNT", "Block", "decode_block", "encode_block", "raw_block"]
 
 MAX_COUNT = 1 << 21
 """Most values in a block."""
+BY_ROW = "by_row"
+"""Parameter of raw blocks whose column of row shape is stored row by row, as it is in memory."""
+_ALIGNED = 8
+"""Raw blocks are padded to a multiple of this, as Arrow pads buffers: so values lie where compiled code wants them."""
 _ZSTD_LEVEL = 3
 _FEW = 4096
 """Below so many values every codec is tried; above, entropy coding of integers always wins."""
@@ -53,15 +58,23 @@ def encode_block(values: np.ndarray) -> Block:
     return _encode_floats(values)
 
 
+def raw_block(values: np.ndarray, *, by_row: bool = False) -> Block:
+    """Return `values` (n,), any plain dtype, as a block of their bytes, which it shares where they need no padding."""
+    data = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+    if short := -len(data) % _ALIGNED:
+        data = np.concatenate([data, np.zeros(short, np.uint8)])
+    return Block("raw", len(values), data.data, {BY_ROW: True} if by_row else {})  # type: ignore[arg-type]
+
+
 def decode_block(block: Block, dtype: np.dtype) -> np.ndarray:
-    """Return the values (count,) of a block, a new array.
+    """Return the values (count,) of a block, a new array; of a raw block a view of its bytes.
 
     Raises
     ------
     CtfError
         If parameters or bytes are not those of the codec.
     """
-    if not 0 <= block.count <= MAX_COUNT:
+    if not 0 <= block.count <= MAX_COUNT and not (block.codec == "raw" and block.count > 0):
         raise CtfError(f"want a count of 0 to {MAX_COUNT}, got {block.count}")
     try:
         decode = _DECODERS[block.codec]
@@ -130,6 +143,14 @@ def _decode_stored(block: Block, dtype: np.dtype) -> np.ndarray:
     return np.frombuffer(block.data, dtype).copy()
 
 
+def _decode_raw(block: Block, dtype: np.dtype) -> np.ndarray:
+    n_bytes = block.count * dtype.itemsize
+    if len(block.data) != n_bytes + -n_bytes % _ALIGNED:
+        raise CtfError(f"codec raw: want {n_bytes} bytes and padding, got {len(block.data)}")
+    values = np.frombuffer(block.data, dtype, block.count)
+    return values if values.flags.aligned else values.copy()
+
+
 def _decode_zstd(block: Block, dtype: np.dtype) -> np.ndarray:
     n = block.count * dtype.itemsize
     return np.frombuffer(pa.Codec("zstd").decompress(block.data, n, asbytes=True), dtype).copy()
@@ -156,6 +177,7 @@ _DECODERS = {
     "empty": _decode_empty,
     "constant": _decode_constant,
     "stored": _decode_stored,
+    "raw": _decode_raw,
     "zstd": _decode_zstd,
     "planes": _decode_planes,
     **dict.fromkeys(integers.CODECS, _decode_integers),

@@ -20,7 +20,7 @@ from o2dask.errors import ConfigError
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
-__all__ = ["read_parts", "timeframe_of_part", "write_part"]
+__all__ = ["read_parts", "write_part"]
 
 
 def write_part(path: str, timeframe: TimeframeId, batch: pa.RecordBatch) -> None:
@@ -31,15 +31,6 @@ def write_part(path: str, timeframe: TimeframeId, batch: pa.RecordBatch) -> None
         pa.ipc.new_file(file, CTF_SCHEMA.with_metadata(identity)) as writer,
     ):
         writer.write_batch(batch, custom_metadata=identity)
-
-
-def timeframe_of_part(path: str) -> TimeframeId | None:
-    """Return which timeframe a part is of, None if it is not whole."""
-    try:
-        reader = CtfReader(path)
-    except (CtfError, ConfigError):
-        return None
-    return None if reader.damages or len(reader) != 1 else reader.timeframe_id(0)
 
 
 def read_parts(ref: TimeframeRef, select: Sequence[str] | None = None) -> dict[DataRef, Columns]:

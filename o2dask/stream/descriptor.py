@@ -5,7 +5,7 @@ first_orbit, n_orbits, n_bytes, and what the whole timeframe is expected to take
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from o2dask.errors import SpecError
 from o2dask.timeframe import ENUMERATED, TimeframeId, TimeframeRef
@@ -20,7 +20,8 @@ _MAX_URL = 700
 LOST = "lost:"
 """Url of a part that its readout had to give up: the source was damaged, or there was no room for it."""
 
-Wire: TypeAlias = tuple[int | str | tuple[int, ...], ...]
+Wire: TypeAlias = tuple[Any, ...]
+"""Run, tf_counter, first_orbit, n_orbits, n_bytes, bytes expected of the whole timeframe, and what its kind adds."""
 Key: TypeAlias = tuple[int, int, int, int]
 """Run, tf_counter, first_orbit, n_orbits."""
 
@@ -32,7 +33,7 @@ def key_of(timeframe: TimeframeId) -> Key:
 
 def _timeframe(wire: Wire) -> TimeframeId:
     run, tf_counter, first_orbit, n_orbits = wire[:4]
-    return TimeframeId(run=run, tf_counter=tf_counter, first_orbit=first_orbit, n_orbits=n_orbits)  # type: ignore[arg-type]
+    return TimeframeId(run=run, tf_counter=tf_counter, first_orbit=first_orbit, n_orbits=n_orbits)
 
 
 def _check_url(url: str, what: str) -> None:
@@ -86,11 +87,11 @@ class Part:
         *_, n_bytes, total, readout, n_readouts, url = wire
         return cls(
             timeframe=_timeframe(wire),
-            readout=readout,  # type: ignore[arg-type]
-            n_readouts=n_readouts,  # type: ignore[arg-type]
-            url=url,  # type: ignore[arg-type]
-            n_bytes=n_bytes,  # type: ignore[arg-type]
-            total_bytes=total,  # type: ignore[arg-type]
+            readout=readout,
+            n_readouts=n_readouts,
+            url=url,
+            n_bytes=n_bytes,
+            total_bytes=total,
         )
 
 
@@ -119,9 +120,9 @@ class Built:
         *_, n_bytes, _, index, url, missing = wire
         ref = TimeframeRef(
             id=_timeframe(wire),
-            url=url,  # type: ignore[arg-type]
-            index=index,  # type: ignore[arg-type]
-            n_bytes=n_bytes,  # type: ignore[arg-type]
-            missing=tuple(missing),  # type: ignore[arg-type]
+            url=url,
+            index=index,
+            n_bytes=n_bytes,
+            missing=tuple(missing),
         )
         return cls(ref)

@@ -69,7 +69,7 @@ class QueueFeed:
         self._is_over = self._is_stopped = self._is_closed = False
         self.failure = ""
         """Why nothing comes any more, in one line; "" while all is well."""
-        self._loop = queue.aio.client.loop.asyncio_loop
+        self._loop: asyncio.AbstractEventLoop = queue.aio.loop
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
 
     # -- what a driver calls
@@ -169,7 +169,8 @@ class QueueFeed:
                     await asyncio.wait_for(self._wanted.wait(), self._lease_s / 3)
                 leased: list[Leased] = []
             else:
-                leased, self._is_over = await queue.get(n, self._lease_s, self._lease_s / 3)
+                leased, state = await queue.get(n, self._lease_s, self._lease_s / 3)
+                self._is_over = state == "over"
             if leased:
                 await self._receive(leased)
             elif self._tokens:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 
 from o2dask.stream.descriptor import Key
 
@@ -41,6 +42,21 @@ class IdSet:
         starts, ends = found
         i = bisect_right(starts, counter) - 1
         return i >= 0 and counter < ends[i]
+
+    def rows(self) -> list[tuple[int, int, int, int, int]]:
+        """Return the set as rows of run, n_orbits, offset of the orbits, first counter, one past the last counter."""
+        found = self._sequences.items()
+        return [(*name, a, b) for name, (starts, ends) in found for a, b in zip(starts, ends, strict=True)]
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Sequence[int]]) -> "IdSet":
+        """Return the set that `rows` were of."""
+        made = cls()
+        for run, n_orbits, offset, first, end in rows:
+            starts, ends = made._sequences.setdefault((run, n_orbits, offset), ([], []))
+            starts.append(first)
+            ends.append(end)
+        return made
 
     def add(self, key: Key) -> bool:
         """Add one; return whether it was new."""

@@ -16,6 +16,7 @@ Laws
 import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from o2dask.stream.descriptor import Key, Wire
 from o2dask.stream.errors import StreamError
@@ -61,34 +62,34 @@ class Room:
     def enter(self, wire: Wire) -> None:
         """Take an item in, into the place of its timeframe if it has one."""
         n_bytes, expected = wire[4], wire[5]
-        entry = self._inside.get(wire[:4])  # type: ignore[call-overload]
+        entry = self._inside.get(wire[:4])
         if entry is None:
-            entry = self._inside[wire[:4]] = [0, 0, 0]  # type: ignore[index]
+            entry = self._inside[wire[:4]] = [0, 0, 0]
             self.peak_timeframes = max(self.peak_timeframes, len(self._inside))
         before = max(entry[1], entry[2])
         entry[0] += 1
-        entry[1] += n_bytes  # type: ignore[operator]
-        entry[2] = max(entry[2], expected)  # type: ignore[type-var, assignment]
+        entry[1] += n_bytes
+        entry[2] = max(entry[2], expected)
         self.n_bytes += max(entry[1], entry[2]) - before
         self.peak_bytes = max(self.peak_bytes, self.n_bytes)
 
     def leave(self, wire: Wire) -> None:
         """Let an item out; with the last of its timeframe the place is free."""
-        entry = self._inside[wire[:4]]  # type: ignore[index]
+        entry = self._inside[wire[:4]]
         before = max(entry[1], entry[2])
         entry[0] -= 1
-        entry[1] -= wire[4]  # type: ignore[operator]
+        entry[1] -= wire[4]
         if entry[0]:
             self.n_bytes += max(entry[1], entry[2]) - before
         else:
             self.n_bytes -= before
-            del self._inside[wire[:4]]  # type: ignore[arg-type]
+            del self._inside[wire[:4]]
 
     def settle_for(self, wire: Wire) -> None:
         """Expect of a timeframe no more than `wire` says: all of it has come."""
-        entry = self._inside[wire[:4]]  # type: ignore[index]
+        entry = self._inside[wire[:4]]
         before = max(entry[1], entry[2])
-        entry[2] = wire[5]  # type: ignore[assignment]
+        entry[2] = wire[5]
         self.n_bytes += max(entry[1], entry[2]) - before
 
 
@@ -125,6 +126,8 @@ class QueueState:
         self._leases: dict[str, set[int]] = {}
         self._last: dict[str, int] = {}
         self._ended: set[str] = set()
+        self._proposed: dict[str, int] = {}
+        self.reports: dict[str, dict[str, Any]] = {}
         self._next = 0
 
     # -- producers
@@ -149,11 +152,11 @@ class QueueState:
             )
         refused, room, closed = [], self.room, self.closed
         for wire in items[last + 1 - first_seq :]:
-            key: Key = wire[:4]  # type: ignore[assignment]
+            key: Key = wire[:4]
             if key in closed:
                 self.counts["refused"] += 1
                 refused.append(last + 1)
-            elif key in room or room.admits(wire[5]):  # type: ignore[arg-type]
+            elif key in room or room.admits(wire[5]):
                 self._add(wire, now)
             elif self.when_full == DROP:
                 closed.add(key)
@@ -169,6 +172,17 @@ class QueueState:
     def close_producer(self, producer: str) -> None:
         """Note that nothing more comes from a producer."""
         self._ended.add(producer)
+
+    def propose_end(self, producer: str, seq: int) -> int:
+        """Note that a producer has got to `seq` and is to end; return `agreed_end`."""
+        self._proposed[producer] = max(seq, self._proposed.get(producer, 0))  # one that is started again may be behind
+        return self.agreed_end
+
+    @property
+    def agreed_end(self) -> int:
+        """The number before which all producers end, so that no timeframe lacks a part; -1 until all have said."""
+        said = self._proposed.keys() | self._ended
+        return max(self._proposed.values(), default=0) if len(said) >= self.n_producers else -1
 
     def _add(self, wire: Wire, born: float) -> None:
         self.room.enter(wire)
@@ -216,7 +230,7 @@ class QueueState:
                 refused.append(i)
                 continue
             found = [item for item in items if item is not None]
-            self.closed.add(found[0].wire[:4])  # type: ignore[arg-type]
+            self.closed.add(found[0].wire[:4])
             self.counts[outcome] += 1
             if wire is not None:
                 to._add(wire, min(item.born for item in found))
@@ -266,13 +280,16 @@ class QueueState:
         return max(self._last.values(), default=-1)
 
     @property
+    def is_ended(self) -> bool:
+        """Whether nothing will come, whatever is here."""
+        return len(self._ended) >= self.n_producers and (self.after is None or self.after.is_over)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is here and nothing will come."""
-        if self._items or (self.after is not None and not self.after.is_over):
-            return False
-        return len(self._ended) >= self.n_producers
+        return not self._items and self.is_ended
 
-    def status(self, now: float) -> dict[str, int | float | str | bool | dict[str, int]]:
+    def status(self, now: float) -> dict[str, Any]:
         """Return what there is to tell: lengths, bytes, ages [s], counters, how far the producers are."""
         oldest = next(iter(self._items.values()), None)
         return {
@@ -290,4 +307,5 @@ class QueueState:
             "closed_producers": len(self._ended),
             "counts": dict(self.counts),
             "last_seq": dict(self._last),
+            "reports": dict(self.reports),
         }

@@ -12,7 +12,7 @@ from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin
 
-from o2dask.stream.descriptor import Wire
+from o2dask.stream.descriptor import Key, Wire
 from o2dask.stream.errors import StreamError
 from o2dask.stream.leases import Group, QueueState, Room
 
@@ -20,6 +20,11 @@ __all__ = ["PREFIX", "LeasePlugin"]
 
 PREFIX = "o2dask_queue_"
 """Of the names of the scheduler's handlers."""
+HANDLERS = (
+    *("create", "destroy", "status", "standing"),
+    *("put", "last_seq", "wait_room", "report", "agree_end", "close_producer"),
+    *("get", "renew", "ack", "forward", "give_back"),
+)
 MAX_WAIT_S = 5.0
 """Longest that one call waits [s]; its client calls again. So nobody waits for long on behalf of the dead."""
 
@@ -52,11 +57,12 @@ class _Served:
     def __init__(self, state: QueueState, owner: str, room: _Bell) -> None:
         self.state, self.owner, self.room = state, owner, room
         self.items = _Bell()
+        self.ends = _Bell()
         self.until: dict[str, float] = {}
         self.timers: dict[str, asyncio.TimerHandle] = {}
 
 
-class LeasePlugin(SchedulerPlugin):  # type: ignore[misc]
+class LeasePlugin(SchedulerPlugin):
     """The queues of all streams on a scheduler; each belongs to the client that created it and goes with it."""
 
     name = "o2dask-queues"
@@ -69,9 +75,7 @@ class LeasePlugin(SchedulerPlugin):  # type: ignore[misc]
     async def start(self, scheduler: Scheduler) -> None:
         """Add the handlers."""
         self._scheduler = scheduler
-        for name in ("create", "put", "last_seq", "close_producer", "get", "renew", "ack", "forward", "give_back"):
-            scheduler.handlers[PREFIX + name] = self._told(getattr(self, name))
-        for name in ("status", "holds", "destroy"):
+        for name in HANDLERS:
             scheduler.handlers[PREFIX + name] = self._told(getattr(self, name))
 
     def _told(self, handler: Any) -> Any:
@@ -139,25 +143,23 @@ class LeasePlugin(SchedulerPlugin):  # type: ignore[misc]
         if served is not None:
             for timer in served.timers.values():
                 timer.cancel()
-            served.items.ring()
-            served.room.ring()
+            for bell in (served.items, served.room, served.ends):
+                bell.ring()
 
     async def put(
         self, *, name: str, client: str, producer: str, first_seq: int, items: Sequence[Wire], timeout_s: float
     ) -> tuple[int, list[int], int]:
-        """Take items in, waiting for room; return how far it came, which numbers were refused, the bytes free."""
+        """Take items in, waiting for room for the first; return how far it came, the numbers refused, what is free."""
         end = time.monotonic() + min(timeout_s, MAX_WAIT_S)
-        all_refused: list[int] = []
         while True:
             served = self._served(name)
             before = served.state.last_seq(producer)
             last, refused = served.state.put(producer, first_seq, items, time.monotonic())
-            all_refused += refused
             if last - before > len(refused):
                 served.items.ring()
             left_s = end - time.monotonic()
-            if last >= first_seq + len(items) - 1 or left_s <= 0 or not self._is_alive(client):
-                return last, all_refused, served.state.room.free_bytes
+            if last >= first_seq or not items or left_s <= 0 or not self._is_alive(client):
+                return last, refused, served.state.room.free_bytes
             await served.room.wait(left_s)
 
     def last_seq(self, *, name: str, client: str, producer: str) -> tuple[int, int]:
@@ -167,24 +169,33 @@ class LeasePlugin(SchedulerPlugin):  # type: ignore[misc]
 
     def close_producer(self, *, name: str, client: str, producer: str) -> None:
         """Note that a producer has ended."""
-        self._served(name).state.close_producer(producer)
+        served = self._served(name)
+        served.state.close_producer(producer)
+        served.ends.ring()
+        if served.state.is_ended:
+            served.items.ring()
         self._ring_if_over(name)
 
     async def get(
-        self, *, name: str, client: str, n: int, lease_s: float, timeout_s: float
-    ) -> tuple[list[tuple[int, Wire, float, int]], bool]:
-        """Lease items to the client, waiting for the first; return them, and whether the queue is over."""
+        self, *, name: str, client: str, n: int, lease_s: float, timeout_s: float, until_ended: bool
+    ) -> tuple[list[tuple[int, Wire, float, int]], str]:
+        """Lease items to the client, waiting for the first; return them, and whether the queue is "open", "ended" or
+        "over". With `until_ended` the wait is over too when no producer is left."""
         end = time.monotonic() + min(timeout_s, MAX_WAIT_S)
         while True:
             served = self._served(name)
             if not self._is_alive(client):
-                return [], False
+                return [], "open"
             now = time.monotonic()
             if taken := served.state.get(client, n):
                 self._lease(served, client, now + lease_s)
-                return [(token, i.wire, now - i.born, i.n_deliveries) for token, i in taken], False
-            if served.state.is_over or now >= end:
-                return [], served.state.is_over
+                return [(token, i.wire, now - i.born, i.n_deliveries) for token, i in taken], "open"
+            if served.state.is_over:
+                return [], "over"
+            if served.state.is_ended and until_ended:
+                return [], "ended"
+            if now >= end:
+                return [], "open"
             await served.items.wait(end - now)
 
     def renew(self, *, name: str, client: str, lease_s: float) -> int:
@@ -221,10 +232,27 @@ class LeasePlugin(SchedulerPlugin):  # type: ignore[misc]
             served.items.ring()
         return n
 
-    def holds(self, *, name: str, client: str, keys: Sequence[tuple[int, int, int]]) -> list[bool]:
-        """Return which timeframes (run, tf_counter, first_orbit) have a place in the room of the queue."""
-        inside = {key[:3] for key in self._served(name).state.room}
-        return [tuple(key) in inside for key in keys]
+    def standing(self, *, name: str, client: str, keys: Sequence[Key]) -> list[str]:
+        """Return how timeframes stand: ``inside`` the room, ``closed`` (forwarded or dropped before), ``unknown``."""
+        state = self._served(name).state
+        return ["inside" if key in state.room else "closed" if key in state.closed else "unknown" for key in keys]
+
+    async def wait_room(self, *, name: str, client: str, timeout_s: float) -> None:
+        """Return when a timeframe has left the room, or after a while."""
+        await self._served(name).room.wait(min(timeout_s, MAX_WAIT_S))
+
+    async def agree_end(self, *, name: str, client: str, producer: str, seq: int, timeout_s: float) -> int:
+        """Return the number before which all producers end, -1 while some have not said how far they are."""
+        served = self._served(name)
+        if served.state.propose_end(producer, seq) < 0:
+            await served.ends.wait(min(timeout_s, MAX_WAIT_S))
+        else:
+            served.ends.ring()
+        return self._served(name).state.agreed_end
+
+    def report(self, *, name: str, client: str, producer: str, values: dict[str, Any]) -> None:
+        """Take in what a producer has to tell of itself, for the status."""
+        self._served(name).state.reports[producer] = values
 
     def status(self, *, name: str, client: str) -> dict[str, Any]:
         """Return what there is to tell of a queue."""

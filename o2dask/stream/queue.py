@@ -7,14 +7,14 @@ a name. `install` is called once by whoever starts the stream.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from distributed import Client
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 
 from o2dask.errors import ConfigError
-from o2dask.stream.descriptor import Wire
+from o2dask.stream.descriptor import Key, Wire
 from o2dask.stream.errors import SchedulerGoneError, StreamError
 from o2dask.stream.leases import WHEN_FULL, Group
 from o2dask.stream.plugin import MAX_WAIT_S, PREFIX, LeasePlugin
@@ -72,6 +72,11 @@ class AsyncLeaseQueue:
     def __init__(self, client: Client, name: str) -> None:
         self.client, self.name = client, name
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the client runs on."""
+        return self.client.loop.asyncio_loop  # type: ignore[union-attr]
+
     async def _call(self, op: str, **arguments: Any) -> Any:
         scheduler: Any = self.client.scheduler
         try:
@@ -127,23 +132,30 @@ class AsyncLeaseQueue:
         )
 
     async def put(
-        self, producer: str, first_seq: int, items: Sequence[Wire], timeout_s: float | None = None
+        self,
+        producer: str,
+        first_seq: int,
+        items: Sequence[Wire],
+        timeout_s: float | None = None,
+        *,
+        until_all: bool = True,
     ) -> PutAnswer:
         """Announce items numbered from `first_seq`; wait for room until `timeout_s`, for ever by default.
 
         Numbers that the queue has seen are passed over, so an announcement may be repeated. What was not accepted is
-        to be announced again, from ``accepted_until + 1``.
+        to be announced again, from ``accepted_until + 1``. Without `until_all` the wait is over when some are accepted.
         """
         refused: list[int] = []
+        last, free_bytes = first_seq - 1, 0
         for left_s in _rounds(timeout_s):
-            answer = await self._call(
+            last, more, free_bytes = await self._call(
                 "put", producer=producer, first_seq=first_seq, items=tuple(items), timeout_s=left_s
             )
-            last, more, free_bytes = answer
             refused += more
-            if last >= first_seq + len(items) - 1:
+            n = last + 1 - first_seq
+            if n >= len(items) or (n > 0 and not until_all):
                 break
-            items, first_seq = items[max(0, last + 1 - first_seq) :], max(first_seq, last + 1)
+            items, first_seq = items[n:], first_seq + n
         return PutAnswer(last, tuple(refused), free_bytes)
 
     async def last_seq(self, producer: str) -> int:
@@ -160,19 +172,20 @@ class AsyncLeaseQueue:
         await self._call("close_producer", producer=producer)
 
     async def get(
-        self, n: int = 1, lease_s: float = LEASE_S, timeout_s: float | None = None
-    ) -> tuple[list[Leased], bool]:
-        """Lease up to `n` items, oldest first; return them and whether the queue is over.
+        self, n: int = 1, lease_s: float = LEASE_S, timeout_s: float | None = None, *, until_ended: bool = False
+    ) -> tuple[list[Leased], str]:
+        """Lease up to `n` items, oldest first; return them and whether the queue is "open", "ended" or "over".
 
-        Waits for the first item until `timeout_s`, for ever by default, and no longer than to the end of the stream.
+        Waits for the first item until `timeout_s`, for ever by default, and no longer than until the queue is over:
+        all producers have ended and all items are done. With `until_ended`, no longer than until all have ended.
         All that this client holds of the queue is leased for `lease_s` from now.
         """
-        is_over = False
+        items, state = [], "open"
         for left_s in _rounds(timeout_s):
-            items, is_over = await self._call("get", n=n, lease_s=lease_s, timeout_s=left_s)
-            if items or is_over:
-                return [Leased(*item) for item in items], is_over
-        return [], is_over
+            items, state = await self._call("get", n=n, lease_s=lease_s, timeout_s=left_s, until_ended=until_ended)
+            if items or state != "open":
+                break
+        return [Leased(*item) for item in items], state
 
     async def renew(self, lease_s: float = LEASE_S) -> int:
         """Lease all that this client holds for `lease_s` from now; return how many items that is."""
@@ -194,9 +207,23 @@ class AsyncLeaseQueue:
         """
         return list(await self._call("forward", to=to, groups=tuple(groups)))
 
-    async def holds(self, keys: Sequence[tuple[int, int, int]]) -> list[bool]:
-        """Return which timeframes (run, tf_counter, first_orbit) are announced and not done."""
-        return list(await self._call("holds", keys=tuple(keys)))
+    async def standing(self, keys: Sequence[Key]) -> list[str]:
+        """Return how timeframes stand: ``inside`` the room, ``closed`` (forwarded or dropped before), ``unknown``."""
+        return list(await self._call("standing", keys=tuple(keys)))
+
+    async def wait_room(self, timeout_s: float) -> None:
+        """Return when a timeframe has left the room, or after `timeout_s`."""
+        await self._call("wait_room", timeout_s=timeout_s)
+
+    async def agree_end(self, producer: str, seq: int) -> int:
+        """Say that this producer has got to `seq` and is to end; return the number before which all end."""
+        while (end := await self._call("agree_end", producer=producer, seq=seq, timeout_s=MAX_WAIT_S)) < 0:
+            pass
+        return end
+
+    async def report(self, producer: str, values: Mapping[str, Any]) -> None:
+        """Tell of this producer what is to stand in the status."""
+        await self._call("report", producer=producer, values=dict(values))
 
     async def status(self) -> dict[str, Any]:
         """Return lengths, bytes, ages [s], counters, and how far each producer is."""
@@ -223,7 +250,7 @@ class LeaseQueue:
 
     def _sync(self, method: Callable[..., Coroutine[Any, Any, _T]], *args: Any, **kwargs: Any) -> _T:
         try:
-            return self.aio.client.sync(method, *args, asynchronous=False, **kwargs)  # type: ignore[return-value]
+            return self.aio.client.sync(method, *args, asynchronous=False, **kwargs)
         except (RuntimeError, asyncio.CancelledError) as error:
             if isinstance(error, StreamError):
                 raise

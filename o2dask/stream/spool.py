@@ -1,8 +1,8 @@
 """The folder on the node that holds the parts of timeframes from readout to commit.
 
-``<base>/o2dask-<session>/TF_<run>_<counter>_<orbit>/<readout>.ctf``, base /dev/shm by default. A part is written aside
-and renamed, so a name always means a whole part; the timeframe's folder goes when it is settled. Parts for which there
-is no room may be spilled to a folder on disk and stand here as links. Who owns a session stands in its
+``<base>/o2dask-<session>/TF_<run>_<counter>_<orbit>_<n_orbits>/<readout>.ctf``, base /dev/shm by default. A part is
+written aside and renamed, so a name always means a whole part; the timeframe's folder goes when it is settled. Parts
+for which there is no room may be spilled to a folder on disk and stand here as links. Who owns a session stands in its
 ``session.json``: what a dead owner left is removed at the next start, unless it is taken over.
 """
 
@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ DEFAULT_BASE = "/dev/shm"
 _PREFIX = "o2dask-"
 _OWNER = "session.json"
 _SESSION = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
-_FOLDER = re.compile(r"^TF_(\d+)_(\d+)_(\d+)$")
+_FOLDER = re.compile(r"^TF_(\d+)_(\d+)_(\d+)_(\d+)$")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _RETRIES = 20
 """Tries to put a part in place while the timeframe's folder is removed under it."""
@@ -71,7 +71,7 @@ class Spool:
 
     def folder(self, timeframe: TimeframeId) -> str:
         """Return the folder of a timeframe."""
-        return f"{self.root}/TF_{timeframe.run}_{timeframe.tf_counter}_{timeframe.first_orbit}"
+        return f"{self.root}/TF_{timeframe.run}_{timeframe.tf_counter}_{timeframe.first_orbit}_{timeframe.n_orbits}"
 
     def part(self, timeframe: TimeframeId, readout: int) -> str:
         """Return the file of a part."""
@@ -167,27 +167,14 @@ class Spool:
         os.unlink(part)  # noqa: PTH108
 
     def leftovers(self) -> dict[TimeframeId, tuple[int, ...]]:
-        """Return the timeframes that are here with the readouts whose parts are, ids as their files tell, in order."""
-        from o2dask.ctf.parts import timeframe_of_part
-
-        found: dict[TimeframeId, list[int]] = {}
+        """Return the timeframes that are here with the readouts whose parts are, in order."""
+        found: dict[TimeframeId, tuple[int, ...]] = {}
         for folder in Path(self.root).glob("TF_*"):
-            if not _FOLDER.match(folder.name):
-                continue
-            for part in folder.glob("*.ctf"):
-                timeframe = timeframe_of_part(str(part))
-                if timeframe is not None and part.stem.isdigit() and self.folder(timeframe) == str(folder):
-                    found.setdefault(timeframe, []).append(int(part.stem))
-        return {timeframe: tuple(sorted(found[timeframe])) for timeframe in sorted(found)}
-
-    def parts_of(self, readout: int) -> Iterator[tuple[int, int, int]]:
-        """Yield (run, tf_counter, first_orbit) of every part of one readout that is here."""
-        for folder in Path(self.root).glob("TF_*"):
-            if (match := _FOLDER.match(folder.name)) and (folder / f"{readout}.ctf").is_symlink() | (
-                folder / f"{readout}.ctf"
-            ).exists():
-                run, tf_counter, first_orbit = map(int, match.groups())
-                yield run, tf_counter, first_orbit
+            if match := _FOLDER.match(folder.name):
+                run, tf_counter, first_orbit, n_orbits = map(int, match.groups())
+                id_ = TimeframeId(run=run, tf_counter=tf_counter, first_orbit=first_orbit, n_orbits=n_orbits)
+                found[id_] = tuple(sorted(int(part.stem) for part in folder.glob("*.ctf") if part.stem.isdigit()))
+        return {timeframe: found[timeframe] for timeframe in sorted(found)}
 
     @property
     def n_bytes(self) -> int:

@@ -1,0 +1,277 @@
+"""A readout process: reads its source at the pace that is asked for, writes parts into the spool, announces them.
+
+``python -m o2dask.stream.readout '<ReadoutSettings as JSON>'``, started by `o2dask.stream.supervisor`; commands and
+exit status: `o2dask.stream.process`. It keeps nothing: killed and started again it asks the queue how far it had come.
+"""
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from o2dask.errors import ConfigError
+from o2dask.stream.announcer import Announcer, Made, producer_name
+from o2dask.stream.descriptor import LOST, Part, key_of
+from o2dask.stream.errors import SpoolFullError
+from o2dask.stream.process import READY, Control, connect, main
+from o2dask.stream.queue import AsyncLeaseQueue
+from o2dask.stream.sources import Reading, Source, open_source
+from o2dask.stream.spool import Spool
+from o2dask.timeframe import ENUMERATED
+
+__all__ = ["ReadoutSettings", "read_out", "start"]
+
+EARLY_S = 0.002
+"""How much too early a timeframe may come [s]: shorter sleeps cost more than they are worth."""
+BREATH_S = 0.002
+"""Longest that parts are made before the announcer has its turn [s]."""
+FULL_S = 1.0
+"""How often a full device is tried again when nothing of ours leaves it [s]."""
+REPORT_S = 1.0
+"""How often the readout tells its counters [s]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadoutSettings:
+    """What a readout process is told; travels as JSON.
+
+    Attributes
+    ----------
+    scheduler, queue : str
+        Address of the scheduler, and name of the queue of parts.
+    source : str
+        As `open_source` takes it.
+    readout, n_readouts : int
+        Which one, of how many.
+    root, spill_root : str
+        The spool.
+    loop : bool
+        Without end.
+    rate : float
+        Timeframes per second over all, 0 for as fast as may be.
+    when_full : str
+        block, drop or spill: what becomes of a part for which there is no room on the device.
+    control : str
+        ``stdin``, or ``none`` to begin at once.
+    """
+
+    scheduler: str
+    queue: str
+    source: str
+    readout: int
+    n_readouts: int
+    root: str
+    spill_root: str = ""
+    loop: bool = False
+    rate: float = 0.0
+    when_full: str = "block"
+    control: str = "stdin"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them as JSON values."""
+        return asdict(self)
+
+
+async def read_out(values: dict[str, Any], control: Control) -> None:
+    """Read out until the source ends, or a stop on which all readouts agree."""
+    try:
+        settings = ReadoutSettings(**values)
+    except TypeError as error:
+        raise ConfigError(f"settings of a readout: {error}") from None
+    source = open_source(settings.source, settings.readout, settings.n_readouts, loop=settings.loop)
+    client = await connect(settings.scheduler)
+    readout = _Readout(settings, control, AsyncLeaseQueue(client, settings.queue), source)
+    await readout.begin()
+    print(READY, flush=True)  # noqa: T201
+    await control.wait_running()
+    await readout.run()
+
+
+class _Readout:
+    """The work of one process."""
+
+    def __init__(self, settings: ReadoutSettings, control: Control, queue: AsyncLeaseQueue, source: Source) -> None:
+        self._settings, self._control, self._queue, self._source = settings, control, queue, source
+        self._spool = Spool(settings.root, settings.spill_root)
+        self._counts: Counter[str] = Counter()
+        self._told: list[str] = []
+        self._end: int | None = None
+
+    async def begin(self) -> None:
+        """Ask how far the last process came, and clear away what it had written and not announced."""
+        name = producer_name(self._settings.readout)
+        last, self._foremost = await self._queue.progress(name)
+        own = [t for t, readouts in self._spool.leftovers().items() if self._settings.readout in readouts]
+        for timeframe, standing in zip(own, await self._queue.standing([*map(key_of, own)]), strict=True):
+            if standing != "inside":
+                self._spool.discard(timeframe, self._settings.readout)
+        self._announcer = Announcer(
+            self._queue,
+            self._spool,
+            readout=self._settings.readout,
+            n_readouts=self._settings.n_readouts,
+            first_seq=last + 1,
+            spills=self._settings.when_full == "spill" and bool(self._settings.spill_root),
+        )
+        if self._settings.readout == 0:
+            for notice in self._source.notices:
+                self._tell(notice)
+
+    async def run(self) -> None:
+        """Make parts until the end, and have all of them announced."""
+        announcing, reporting = asyncio.create_task(self._announcer.run()), asyncio.create_task(self._report())
+        making = asyncio.create_task(self._make())
+        try:
+            await asyncio.wait({announcing, making}, return_when=asyncio.FIRST_COMPLETED)
+            if announcing.done():
+                await announcing  # raises: it ends of itself only by an error
+            await making
+            self._announcer.end()
+            await announcing
+        finally:
+            for task in (announcing, making, reporting):
+                task.cancel()
+        await self._queue.report(self._announcer.producer, self._report_values("ended"))
+        await self._queue.close_producer(self._announcer.producer)
+
+    async def _make(self) -> None:
+        """Read, write and hand over, at the pace that is asked for."""
+        self._set_pace()
+        breath = time.monotonic()
+        readings = self._source.readings(self._announcer.next_seq)
+        while not await self._is_at_end():
+            reading = await asyncio.to_thread(next, readings, _END) if self._source.blocks else next(readings, _END)
+            if reading is _END:
+                return
+            if reading is None:
+                continue
+            assert isinstance(reading, Reading)
+            await self._keep_pace()
+            self._announcer.add(await self._part(reading))
+            if time.monotonic() - breath > BREATH_S:
+                await asyncio.sleep(0)
+                breath = time.monotonic()
+
+    async def _is_at_end(self) -> bool:
+        """Wait while paused; return whether to come to an end, which all readouts do before the same number."""
+        if not self._control.is_running:
+            await self._control.wait_running()
+            self._set_pace()
+        if not self._control.is_stopping:
+            return False
+        if self._source.blocks:  # a device: what it gives, others cannot be asked to give too
+            return True
+        if self._end is None:
+            self._end = await self._queue.agree_end(self._announcer.producer, self._announcer.next_seq)
+        return self._announcer.next_seq >= self._end
+
+    # -- pace
+
+    def _set_pace(self) -> None:
+        """Count from now: the next timeframe is due at once, one behind the foremost readout before that."""
+        self._rate = self._control.rate
+        self._first = max(self._announcer.next_seq, self._foremost + 1)
+        self._due_s = time.monotonic()
+
+    async def _keep_pace(self) -> None:
+        while self._control.rate and not self._control.is_stopping:
+            if self._control.rate != self._rate:
+                self._set_pace()
+            seq = self._announcer.next_seq
+            wait_s = self._due_s + (seq - self._first) / self._rate - time.monotonic()
+            if wait_s <= EARLY_S:
+                return
+            await self._control.sleep(wait_s)
+
+    async def _no_pace(self, since: float) -> None:
+        """Time spent waiting for room is not made up for: that would be a burst."""
+        self._due_s += time.monotonic() - since
+
+    # -- parts
+
+    async def _part(self, reading: Reading) -> Made:
+        """Write one part; return what to announce."""
+        k, n = self._settings.readout, self._settings.n_readouts
+        part = partial(Part, timeframe=reading.timeframe, readout=k, n_readouts=n)
+        if reading.error:
+            self._counts["unreadable"] += 1
+            if k == 0:
+                self._tell(f"lost timeframe {reading.timeframe}: {reading.error}")
+            return Made(part(url=LOST).to_wire())
+        if reading.batch is None or (not reading.batch.num_rows and k > 0 and reading.total_bytes):
+            # No bulk; or none of it is ours, but then the first readout has a file: empty timeframes are data too.
+            await self._room_for(0)
+            return Made(part(url=ENUMERATED, total_bytes=reading.total_bytes).to_wire())
+        size = reading.batch.nbytes
+        await self._room_for(size)
+        written = await self._written(reading)
+        if written is None:
+            self._counts["no_room"] += 1
+            return Made(part(url=LOST).to_wire())
+        n_bytes, here = written
+        self._counts["bytes"] += n_bytes
+        url = self._spool.part(reading.timeframe, k)
+        total = max(reading.total_bytes, n_bytes) if reading.total_bytes else 0
+        return Made(part(url=url, n_bytes=n_bytes, total_bytes=total).to_wire(), reading.timeframe, here)
+
+    async def _room_for(self, n_bytes: int) -> None:
+        if not self._announcer.may_write(n_bytes):
+            since = time.monotonic()
+            await self._announcer.wait_for(n_bytes)
+            await self._no_pace(since)
+
+    async def _written(self, reading: Reading) -> tuple[int, int] | None:
+        """Return the size of the part written and what of it is on the device [bytes]; None if it is dropped."""
+        from o2dask.ctf.parts import write_part
+
+        timeframe, batch, when_full = reading.timeframe, reading.batch, self._settings.when_full
+        spills = when_full == "spill" and bool(self._settings.spill_root)
+
+        def write(path: str) -> None:
+            write_part(path, timeframe, batch)
+
+        while True:
+            for spilled in (True,) if spills and self._announcer.is_full else (False, True)[: 1 + spills]:
+                with suppress(SpoolFullError):
+                    n_bytes = self._spool.write(timeframe, self._settings.readout, write, spilled=spilled)
+                    self._counts["spilled"] += spilled
+                    return n_bytes, 0 if spilled else n_bytes
+            if when_full == "drop":
+                return None
+            self._counts["waited_for_device"] += 1
+            since = time.monotonic()
+            await self._queue.wait_room(FULL_S)
+            await self._no_pace(since)
+
+    # -- what it tells
+
+    def _tell(self, text: str) -> None:
+        self._told.append(text)
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+    def _report_values(self, state: str) -> dict[str, Any]:
+        counts = Counter(self._counts)
+        counts.update(self._announcer.counts)
+        return {"state": state, **counts, "told": self._told[-3:]}
+
+    async def _report(self) -> None:
+        while True:
+            state = "running" if self._control.is_running else "paused"
+            await self._queue.report(self._announcer.producer, self._report_values(state))
+            await asyncio.sleep(REPORT_S)
+
+
+_END: Any = object()
+
+
+def start() -> None:
+    """Do it with the settings of the command line."""
+    main(read_out, "readout")
+
+
+if __name__ == "__main__":
+    start()

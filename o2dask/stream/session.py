@@ -1,0 +1,137 @@
+"""All of a stream up to the driver's door: queues, spool, processes and feed, begun and ended together."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from distributed import Client
+
+from o2dask.errors import ConfigError
+from o2dask.stream.announcer import producer_name
+from o2dask.stream.builder import BuilderSettings
+from o2dask.stream.errors import StreamError
+from o2dask.stream.feed import QueueFeed
+from o2dask.stream.queue import LeaseQueue, install
+from o2dask.stream.readout import ReadoutSettings
+from o2dask.stream.settings import StreamSettings
+from o2dask.stream.sources import open_source
+from o2dask.stream.spool import Spool
+from o2dask.stream.supervisor import ProcessSpec, Supervisor
+from o2dask.timeframe import TimeframeRef
+
+__all__ = ["Stream", "open_stream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a driver has of a stream: `feed` to take from, `supervisor` to command, queues and spool to look at."""
+
+    settings: StreamSettings
+    spool: Spool
+    parts: LeaseQueue
+    timeframes: LeaseQueue
+    supervisor: Supervisor
+    feed: QueueFeed
+
+
+@contextmanager
+def open_stream(
+    client: Client,
+    settings: StreamSettings,
+    *,
+    is_done: Callable[[TimeframeRef], bool] | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> Iterator[Stream]:
+    """Give a stream whose processes are connected and wait: ``stream.supervisor.start()`` lets them run.
+
+    When the block ends, its processes, its queues and its spool are gone.
+
+    Parameters
+    ----------
+    client : Client
+        Of the scheduler, reachable by processes on this node.
+    settings : StreamSettings
+        What to do.
+    is_done, on_ready : callable, optional
+        See `QueueFeed`.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot work: source, folder, scheduler.
+    """
+    for readout in (0, settings.n_readouts - 1):
+        open_source(settings.source, readout, settings.n_readouts, loop=settings.loop)
+    assert client.scheduler is not None
+    address = str(client.scheduler.address)
+    if address.startswith("inproc"):
+        raise ConfigError(f"the scheduler at {address} is for threads only; start it with protocol='tcp://'")
+    with ExitStack() as stack:
+        spool = Spool.create(settings.session, base=settings.base, spill=settings.spill, take_over=settings.take_over)
+        stack.callback(spool.remove)
+        install(client)
+        parts, timeframes = (LeaseQueue(client, f"{settings.session}/{name}") for name in ("parts", "timeframes"))
+        parts.create(
+            max_timeframes=settings.max_timeframes,
+            max_bytes=settings.room_bytes(spool.root),
+            when_full=settings.when_full,
+            n_producers=settings.n_readouts,
+        )
+        stack.callback(_destroy, parts)
+        timeframes.create(n_producers=0, after=parts.name)
+        stack.callback(_destroy, timeframes)
+        specs = [_builder(settings, address, spool, parts, timeframes)]
+        specs += [_readout(settings, address, spool, parts, k) for k in range(settings.n_readouts)]
+        supervisor = Supervisor(specs, _Progress(parts))
+        stack.callback(supervisor.close)
+        feed = QueueFeed(timeframes, spool, is_done=is_done, on_ready=on_ready, on_stop=supervisor.stop)
+        stack.callback(feed.close)
+        supervisor.configure()
+        yield Stream(settings, spool, parts, timeframes, supervisor, feed)
+
+
+def _destroy(queue: LeaseQueue) -> None:
+    with suppress(StreamError):
+        queue.destroy()
+
+
+class _Progress:
+    """How far readouts have announced, and how much has been built."""
+
+    def __init__(self, parts: LeaseQueue) -> None:
+        self._parts = parts
+
+    def __call__(self, name: str) -> int:
+        status = self._parts.status()
+        return int(status["counts"].get("done", 0) if name == "builder" else status["last_seq"].get(name, -1))
+
+
+def _builder(
+    settings: StreamSettings, scheduler: str, spool: Spool, parts: LeaseQueue, timeframes: LeaseQueue
+) -> ProcessSpec:
+    values = BuilderSettings(
+        scheduler=scheduler,
+        parts=parts.name,
+        timeframes=timeframes.name,
+        root=spool.root,
+        spill_root=spool.spill_root,
+        timeout_s=settings.timeout_s,
+        incomplete=settings.incomplete,
+    )
+    return ProcessSpec("builder", "o2dask.stream.builder", values.to_json())
+
+
+def _readout(settings: StreamSettings, scheduler: str, spool: Spool, parts: LeaseQueue, k: int) -> ProcessSpec:
+    values = ReadoutSettings(
+        scheduler=scheduler,
+        queue=parts.name,
+        source=settings.source,
+        readout=k,
+        n_readouts=settings.n_readouts,
+        root=spool.root,
+        spill_root=spool.spill_root,
+        loop=settings.loop,
+        rate=settings.rate,
+        when_full=settings.when_full,
+    )
+    return ProcessSpec(producer_name(k), "o2dask.stream.readout", values.to_json())

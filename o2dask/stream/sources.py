@@ -1,0 +1,307 @@
+"""Where a readout process gets its share of each timeframe: files to replay, nothing at all, or a user's function.
+
+A source numbers its timeframes; a readout that was killed goes on at the number after its last announcement, so a
+source that can be read again gives the same timeframe for the same number. Knows files and columns; no queue, no spool.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from o2dask.errors import ConfigError, DataError, SpecError
+from o2dask.timeframe import ORBITS_PER_TIMEFRAME, TimeframeId, TimeframeRef
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from o2dask.ctf.reader import CtfReader, Damage
+
+__all__ = ["EnumeratedSource", "Reading", "ReplaySource", "Source", "UserSource", "open_source"]
+
+_N_ORBITS = 1 << 32
+"""Orbits of a run; what is replayed for longer goes on as the next run."""
+
+
+class Reading(NamedTuple):
+    """One readout's share of one timeframe.
+
+    Attributes
+    ----------
+    timeframe : TimeframeId
+        Which timeframe.
+    batch : RecordBatch, optional
+        Its blocks, as a CTF file holds them; None where there is no bulk.
+    total_bytes : int
+        Size of the whole timeframe, all readouts together [bytes]; 0: not known.
+    error : str
+        Why it is lost; "" if it is not.
+    """
+
+    timeframe: TimeframeId
+    batch: "pa.RecordBatch | None" = None
+    total_bytes: int = 0
+    error: str = ""
+
+
+class Source(Protocol):
+    """What a readout reads.
+
+    Attributes
+    ----------
+    blocks : bool
+        Whether it may wait for data (a device); it is then asked in a thread of its own.
+    notices : list of str
+        What the user should know before it begins.
+    """
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it may wait for data."""
+        ...
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know."""
+        ...
+
+    def readings(self, first: int) -> Iterator[Reading | None]:
+        """Give the timeframes from number `first` on; None whenever nothing came for a while.
+
+        A source that cannot be read again goes on where it is, whatever `first`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How the ids of a list of timeframes go on when it is gone through again and again.
+
+    Every round is shifted by the length of all; when the orbits of a run are used up, runs are.
+    """
+
+    counters: int
+    orbits: int
+    runs: int
+    per_run: int
+
+    @classmethod
+    def of(cls, ids: list[TimeframeId]) -> "Rounds":
+        """Return the rounds of these timeframes."""
+        counters = max(i.tf_counter for i in ids) - min(i.tf_counter for i in ids) + 1
+        orbits = max(i.first_orbit + i.n_orbits for i in ids) - min(i.first_orbit for i in ids)
+        runs = max(i.run for i in ids) - min(i.run for i in ids) + 1
+        highest = max(i.first_orbit + i.n_orbits for i in ids)
+        return cls(counters, orbits, runs, max(1, 1 + (_N_ORBITS - highest) // orbits))
+
+    def shift(self, timeframe: TimeframeId, n: int) -> TimeframeId:
+        """Return the id that a timeframe has in round `n`."""
+        if n == 0:
+            return timeframe
+        runs, n = divmod(n, self.per_run)
+        return replace(
+            timeframe,
+            run=timeframe.run + runs * self.runs,
+            tf_counter=timeframe.tf_counter + n * self.counters,
+            first_orbit=timeframe.first_orbit + n * self.orbits,
+        )
+
+
+@dataclass(slots=True)
+class EnumeratedSource:
+    """Timeframes without bulk, `n` of them or without end: for workflows whose sources make up their data."""
+
+    n: int
+    loop: bool = False
+    run: int = 0
+    blocks: bool = False
+    notices: list[str] = field(default_factory=list)
+
+    def readings(self, first: int) -> Iterator[Reading | None]:
+        """Give them from number `first` on."""
+        per_run = _N_ORBITS // ORBITS_PER_TIMEFRAME
+        for i in count(first) if self.loop else range(first, self.n):
+            runs, counter = divmod(i, per_run)
+            orbit = counter * ORBITS_PER_TIMEFRAME
+            yield Reading(TimeframeId(run=self.run + runs, tf_counter=counter, first_orbit=orbit))
+
+
+class ReplaySource:
+    """The timeframes of CTF files, this readout's data of each: their blocks as they are, nothing decoded.
+
+    Data are shared out among readouts whole, those that follow each other in the file together, so that their bytes
+    are equal as far as may be; the same in every process. A block that is damaged goes through: whoever reads it
+    learns. A timeframe that cannot be read at all is given with its error.
+
+    Parameters
+    ----------
+    paths : list of str
+        As `o2dask.ctf.list_timeframes` takes them.
+    readout, n_readouts : int
+        Whose share, of how many.
+    loop : bool
+        Go through them again and again; the ids of later rounds go on where the round before ended.
+    raw : bool
+        Decode the blocks and give them uncompressed, as a detector would.
+    """
+
+    blocks = False
+
+    def __init__(
+        self, paths: list[str], readout: int = 0, n_readouts: int = 1, *, loop: bool = False, raw: bool = False
+    ) -> None:
+        from o2dask.ctf.listing import list_timeframes
+
+        damages: list[Damage] = []
+        self._refs: list[TimeframeRef] = list_timeframes(paths, damages)
+        self.notices = [str(damage) for damage in damages]
+        if not self._refs:
+            what = self.notices[0] if self.notices else "they hold no timeframe"
+            raise ConfigError(f"source {', '.join(paths)}: nothing to replay: {what}")
+        self._readout, self._n_readouts, self._loop, self._raw = readout, n_readouts, loop, raw
+        self._rounds = Rounds.of([ref.id for ref in self._refs])
+        self._readers: dict[str, CtfReader] = {}
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+    def readings(self, first: int) -> Iterator[Reading | None]:
+        """Give them from number `first` on."""
+        for i in count(first):
+            n, k = divmod(i, len(self._refs))
+            if n and not self._loop:
+                return
+            yield self._reading(self._refs[k], n)
+
+    def _reading(self, ref: TimeframeRef, n: int) -> Reading:
+        timeframe = self._rounds.shift(ref.id, n)
+        try:
+            batch = self._batch(ref)
+        except DataError as error:
+            return Reading(timeframe, error=str(error))
+        first, last = shares(batch, self._n_readouts)[self._readout]
+        return Reading(timeframe, batch.slice(first, last - first), ref.n_bytes)
+
+    def _batch(self, ref: TimeframeRef) -> "pa.RecordBatch":
+        from o2dask.ctf.batch import check_layout, encode_timeframe
+        from o2dask.ctf.reader import CtfReader
+
+        if ref.url not in self._readers:
+            self._readers = {ref.url: CtfReader(ref.url)}  # one open file is enough: they are read in order
+        reader = self._readers[ref.url]
+        if self._raw:
+            return encode_timeframe(reader.read(ref.index), raw=True)
+        return check_layout(reader.batch(ref.index), reader.where(ref.index))
+
+
+def shares(batch: "pa.RecordBatch", n: int) -> list[tuple[int, int]]:
+    """Return the rows [first, last) of each of `n` shares: whole data, in order, of bytes as equal as may be."""
+    import numpy as np
+
+    from o2dask.ctf.batch import data_of_rows
+
+    names, sizes = data_of_rows(batch)
+    if not names:
+        return [(0, 0)] * n
+    starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
+    ends = np.cumsum(sizes)[[*(i - 1 for i in starts[1:]), len(names) - 1]].astype(float)
+    middles = 0.5 * (ends + np.concatenate([[0.0], ends[:-1]]))
+    owner = np.minimum((n * middles / max(ends[-1], 1.0)).astype(int), n - 1)
+    firsts = np.searchsorted(owner, np.arange(n + 1))  # owners never decrease
+    rows = [*starts, len(names)]
+    return [(rows[firsts[k]], rows[firsts[k + 1]]) for k in range(n)]
+
+
+class UserSource:
+    """A user's function or class: ``source(readout, n_readouts)`` gives (TimeframeId, mapping of DataRef to Columns).
+
+    Called with ``first`` too if it has a parameter of that name, and else read from its beginning and what was
+    announced before is passed over; set an attribute ``live = True`` for what cannot be read again, which then goes on
+    where it is. Its columns are stored as they are, uncompressed. An item of None says that nothing came for a while.
+    """
+
+    blocks = True
+
+    def __init__(self, make: Callable[..., Any], readout: int, n_readouts: int, name: str) -> None:
+        self._make, self._readout, self._n_readouts, self._name = make, readout, n_readouts, name
+        self.notices: list[str] = []
+
+    def readings(self, first: int) -> Iterator[Reading | None]:
+        """Give what it gives, from number `first` on."""
+        from o2dask.ctf.batch import encode_timeframe
+
+        options, skip = {}, 0 if getattr(self._make, "live", False) else first
+        if "first" in _parameters(self._make):
+            options, skip = {"first": first}, 0
+        for item in self._make(self._readout, self._n_readouts, **options):
+            if item is None:
+                yield None
+                continue
+            try:
+                timeframe, payloads = item
+            except (TypeError, ValueError):
+                raise ConfigError(
+                    f"source {self._name}: want pairs of TimeframeId and data, got {type(item).__name__}"
+                ) from None
+            if not isinstance(timeframe, TimeframeId) or not isinstance(payloads, Mapping):
+                raise ConfigError(
+                    f"source {self._name}: want (TimeframeId, mapping of DataRef to Columns), got {item!r}"
+                )
+            if skip:
+                skip -= 1
+            else:
+                yield Reading(timeframe, encode_timeframe(payloads, raw=True))
+
+
+def _parameters(make: Callable[..., Any]) -> set[str]:
+    try:
+        return set(inspect.signature(make).parameters)
+    except (TypeError, ValueError):
+        return set()
+
+
+def open_source(text: str, readout: int = 0, n_readouts: int = 1, *, loop: bool = False) -> Source:
+    """Return the source that a user names, checked as far as it can be without data.
+
+    Parameters
+    ----------
+    text : str
+        ``replay:tf.ctf`` (files, globs, @lists, URLs, separated by commas), ``replay-raw:`` the same uncompressed,
+        ``enumerate:1000``, ``tcp://host:port`` and ``ipc://path`` (ZeroMQ), ``module:function``, ``file.py:function``.
+    readout, n_readouts : int
+        Whose share, of how many.
+    loop : bool
+        Without end.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such source.
+    """
+    kind, colon, rest = text.partition(":")
+    if kind in ("replay", "replay-raw") and rest:
+        return ReplaySource(rest.split(","), readout, n_readouts, loop=loop, raw=kind == "replay-raw")
+    if kind == "enumerate":
+        try:
+            n = int(rest)
+        except ValueError:
+            raise ConfigError(f"source {text!r}: want a number, as in enumerate:1000") from None
+        return EnumeratedSource(n, loop=loop)
+    if loop:
+        raise ConfigError(f"source {text!r}: only replay: and enumerate: can loop; leave out --loop")
+    if rest.startswith("//"):
+        from o2dask.stream.zmq_in import ZmqSource
+
+        return UserSource(ZmqSource(address=text), readout, n_readouts, text)
+    if not colon or not rest:
+        raise ConfigError(f"source {text!r}: want replay:FILES, enumerate:N, tcp://HOST:PORT or module:function")
+    from o2dask.workflow.loading import locate
+
+    try:
+        made = locate(text, f"source {text!r}")
+    except SpecError as error:
+        raise ConfigError(f"source {text!r}: {error}") from error
+    if not callable(made):
+        raise ConfigError(f"source {text!r}: want a function or class, got {type(made).__name__}")
+    return UserSource(made, readout, n_readouts, text)
