@@ -16,6 +16,9 @@ __all__ = ["HOST", "Backend"]
 class Backend:
     """The cores of this machine; a device overrides what differs. What is built once lives here: geometry and field."""
 
+    claim_dtype: type = np.uint8
+    """What marks a cluster as used: a flag, or (int32) how early the seed comes whose track has it."""
+
     def __init__(self) -> None:
         self._built: dict[Hashable, Any] = {}
 

@@ -167,5 +167,6 @@ def _empty_grid(n: int, sector: np.ndarray, z: np.ndarray, detector: Detector, b
         f4(w_min),
         f4(1 / dy),
         f4(1 / dz),
-        backend.zero(backend.scratch("grid.used", n, np.uint8)),
+        backend.zero(backend.scratch("grid.used", n, backend.claim_dtype)),
+        backend.claim_dtype(0),
     )

@@ -119,7 +119,7 @@ def nearest(grid, sector, row, half, y, z, wy, wz, vy, vz):
         cell = base + iz * ny
         for i in range(grid.cell_start[cell + iy0], grid.cell_start[cell + iy1 + 1]):
             dy, dz = grid.yz[i, 0] - y, grid.yz[i, 1] - z
-            if abs(dy) < wy and abs(dz) < wz and grid.used[i] == 0:
+            if abs(dy) < wy and abs(dz) < wz and grid.used[i] <= grid.turn:
                 d = dy * dy * iy_ + dz * dz * iz_
                 if d < best_d:
                     best_d = d

@@ -75,7 +75,7 @@ def find_seed(grid, detector, search, seeding, sector, row, a, best):
     curv_max = seeding.max_curvature
     for iz in range(iz0, iz1 + 1):
         for b in range(grid.cell_start[base + iz * ny + iy0], grid.cell_start[base + iz * ny + iy1 + 1]):
-            if grid.used[b] != 0:
+            if grid.used[b] > grid.turn:
                 continue
             yb, zb = grid.yz[b, 0], grid.yz[b, 1]
             wb = zb * side

@@ -77,7 +77,9 @@ class Grid(NamedTuple):
     inv_dz: Any
     """1 / length of a cell [1/cm]."""
     used: Any
-    """(n,) uint8: 1 when a track owns the cluster."""
+    """(n,) uint8: 1 when a track owns the cluster. Of seeds followed side by side int32: how early its owner comes."""
+    turn: Any
+    """A cluster is free where `used` is not above this: 0, or how early the seed that looks comes."""
 
 
 class Search(NamedTuple):
