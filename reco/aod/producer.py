@@ -20,6 +20,7 @@ from o2dask.reco.aod.tracks import (
     track_extra_table,
     track_table,
 )
+from o2dask.reco.geometry.tpc import CM_PER_TIME_BIN
 from o2dask.timeframe import BC_NS, TimeframeId
 
 __all__ = ["MC_TABLES", "TABLES", "produce_aod"]
@@ -30,7 +31,9 @@ MC_TABLES = ("O2mccollision_001", "O2mcparticle_001", "O2mctracklabel", "O2mccol
 """Trees of a simulated dataframe."""
 
 
-def produce_aod(timeframe: TimeframeId, inputs: Mapping[str, Any]) -> dict[str, Columns]:
+def produce_aod(
+    timeframe: TimeframeId, inputs: Mapping[str, Any], cm_per_time_bin: float = CM_PER_TIME_BIN
+) -> dict[str, Columns]:
     """Return the tables of a dataframe by tree name, floats truncated as O2's producer does.
 
     Parameters
@@ -40,6 +43,8 @@ def produce_aod(timeframe: TimeframeId, inputs: Mapping[str, Any]) -> dict[str, 
     inputs : mapping
         `tracks` TPC/TRACKS, `vertices` GLO/PVTX, `members` GLO/PVTXTRACK; and, for simulated data, `labels`
         TPC/TRACKLABEL, `collisions` MC/COLLISIONS, `particles` MC/PARTICLES (absent or None otherwise).
+    cm_per_time_bin : float
+        Drift velocity of the TPC.
     """
     tracks, vertices = inputs["tracks"], inputs["vertices"]
     is_mc = all(inputs.get(k) is not None for k in ("collisions", "particles", "labels"))
@@ -50,7 +55,7 @@ def produce_aod(timeframe: TimeframeId, inputs: Mapping[str, Any]) -> dict[str, 
     made: dict[str, Mapping[str, Any]] = {
         "O2bc_001": _bc_table(bcs),
         "O2collision_001": _collision_table(vertices, vertex_bc, bcs),
-        "O2track_iu": track_table(tracks, order, vertices["t"]),
+        "O2track_iu": track_table(tracks, order, vertices["t"], cm_per_time_bin),
         "O2trackcov_iu": track_cov_table(tracks, order),
         "O2trackextra_001": track_extra_table(tracks, order, vertices, _time_origin(order, vertex_bc, ambiguous, bcs)),
         "O2ambiguoustrack": ambiguous,

@@ -45,11 +45,13 @@ def order_tracks(n_tracks: int, vertices: Mapping[str, Any], members: Mapping[st
     return TrackOrder(order, collision[order], contributes[order])
 
 
-def track_table(tracks: Mapping[str, Any], order: TrackOrder, vertex_ns: np.ndarray) -> dict[str, np.ndarray]:
+def track_table(
+    tracks: Mapping[str, Any], order: TrackOrder, vertex_ns: np.ndarray, cm_per_time_bin: float = CM_PER_TIME_BIN
+) -> dict[str, np.ndarray]:
     """Return the columns of O2track_iu.
 
     `vertex_ns` (n_vertices,) is the time of the vertices since the start of the timeframe [ns]: a track of one side
-    that belongs to a vertex is moved along z to that time.
+    that belongs to a vertex is moved along z to that time, at the drift velocity [cm per time bin].
     """
     z = tracks["z"][order.track].astype(np.float64)
     sides = tracks["sides"][order.track]
@@ -64,7 +66,7 @@ def track_table(tracks: Mapping[str, Any], order: TrackOrder, vertex_ns: np.ndar
         "fX": tracks["x"][order.track],
         "fAlpha": tracks["alpha"][order.track],
         "fY": tracks["y"][order.track],
-        "fZ": (z + side * CM_PER_TIME_BIN * shift).astype(np.float32),
+        "fZ": (z + side * cm_per_time_bin * shift).astype(np.float32),
         "fSnp": tracks["snp"][order.track],
         "fTgl": tracks["tgl"][order.track],
         "fSigned1Pt": tracks["q2pt"][order.track],

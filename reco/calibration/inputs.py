@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from o2dask.errors import ConfigError
 from o2dask.reco.calibration.objects import CorrectionMap, DriftVelocity, MagneticField, MeanVertex, PadGain
 from o2dask.specs import DataRef, InputSpec, Lifetime
 
@@ -26,6 +27,7 @@ __all__ = [
     "default_gain",
     "identity",
     "once_per_object",
+    "uniform_field",
 ]
 
 T = TypeVar("T")
@@ -119,7 +121,19 @@ def identity(ctx: "ProcessingContext", binding: str) -> Hashable:
 def calibration(ctx: "ProcessingContext", binding: str) -> Any:
     """Return the object of an input made by `condition_inputs`, the same one as long as the condition is the same."""
     kind = CONDITIONS[binding].kind
+    if binding not in ctx.inputs:  # an algorithm called by hand
+        return kind()
     return once_per_object(ctx, (binding,), kind.__name__, lambda: kind.from_content(ctx.inputs[binding]))
+
+
+def uniform_field(ctx: "ProcessingContext") -> float:
+    """Return the field [kG] for a simulation, which moves particles on circles; ConfigError if it is no such field."""
+    field = calibration(ctx, "field")
+    if not field.is_uniform:
+        raise ConfigError(
+            f"{field.path}: the simulation moves particles in a uniform field; put one with is_uniform true for it"
+        )
+    return float(field.bz_kg)
 
 
 def once_per_object(ctx: "ProcessingContext", bindings: tuple[str, ...], name: str, build: Callable[[], T]) -> T:

@@ -235,7 +235,8 @@ class CorrectionMap:
     ----------
     shifts : ndarray, (36, n_row, n_y, n_z, 3), float32
         dx, dy, dz [cm] in the frame of the sector, linear between nodes. Nodes are equally far apart, ends included:
-        pad rows 0 to 151; y/x from -tan(10 deg) to tan(10 deg); |z|/x from 0 to `max_z2x`. Beyond, the last node counts.
+        pad rows 0 to 151; y/x from -tan(10 deg) to tan(10 deg); |z|/x from 0 to `max_z2x`. Beyond, the last
+        node counts.
     max_z2x : float
         Largest |z|/x of the grid.
     """

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from o2dask.cli.parameters import HOW, LogJson, Options, Resume
+from o2dask.cli.parameters import HOW, Conditions, ConditionsNotAfter, LogJson, Options, Resume
 from o2dask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def simulate(
     run: Annotated[int, _RUN] = 300000,
     workflow: Annotated[str, _WORKFLOW] = "sim",
     option: Options = [],  # noqa: B006 - typer wants a list
+    conditions: Conditions = None,
+    conditions_not_after: ConditionsNotAfter = None,
     workers: Annotated[int, _WORKERS] = 0,
     resume: Resume = False,
     overwrite: Annotated[bool, _OVERWRITE] = False,
@@ -57,7 +59,8 @@ def simulate(
     """Simulate timeframes of continuous readout and write them compressed.
 
     Collisions are placed in the bunch crossings of the timeframe; tracks of different collisions overlap in the TPC.
-    The file holds the compressed clusters and, for closure tests, the truth.
+    The file holds the compressed clusters and, for closure tests, the truth. Field, drift velocity, beam spot, gain and
+    distortions are those of --conditions, or the defaults.
 
     [b]Examples[/b]
 
@@ -65,7 +68,9 @@ def simulate(
     o2dask simulate --system pbpb --collisions 8 --timeframes 8 --seed 1 --out tf.ctf
     o2dask simulate --system pp --rate 500kHz --timeframes 2 --out pp.ctf
     o2dask simulate --system pbpb --rate 50kHz --events events.parquet --out full.ctf --workers 4
+    o2dask simulate --system pp --timeframes 2 --out half_field.ctf --conditions conditions/
     """
+    from o2dask.cli.conditions import open_conditions
     from o2dask.cli.running import carry_out, parse_options
     from o2dask.ctf import CtfSink
     from o2dask.reco.simulation.timeframes import timeframe_refs
@@ -80,7 +85,8 @@ def simulate(
     own |= {} if collisions is None else {"collisions": collisions}
     options = parse_options(option)
     options["event-generator"] = {**own, **options.get("event-generator", {})}  # type: ignore[dict-item]
-    topology = compile_workflow(load_workflow(workflow), options)
+    fetcher = open_conditions(conditions, conditions_not_after)
+    topology = compile_workflow(load_workflow(workflow), options, conditions=fetcher)
     refs = timeframe_refs(params, first + timeframes)[first:]
     _make_room(out, journal, resume=resume, overwrite=overwrite)
     settings = BatchSettings(workers=workers or None, journal=journal, resume=resume)

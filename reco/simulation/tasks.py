@@ -1,6 +1,7 @@
 """The event generator as a processor: the source of simulated timeframes. No physics here."""
 
 from o2dask.context import ProcessingContext
+from o2dask.reco.calibration.inputs import calibration, condition_inputs, uniform_field
 from o2dask.reco.simulation.filling import parse_rate
 from o2dask.reco.simulation.schema import MC_SCHEMAS
 from o2dask.reco.simulation.timeframes import TimeframeParams, build_timeframe, load_sample
@@ -18,9 +19,6 @@ _OPTIONS = (
     ConfigParamSpec(name="seed", default=_DEFAULT.seed, help="same seed, same bytes"),
     ConfigParamSpec(name="eta-max", default=_DEFAULT.eta_max, help="generator particles within |eta| below this"),
     ConfigParamSpec(name="filling", default="", help="filling scheme, such as 0:56x2*6+148*4+891; empty: the system's"),
-    ConfigParamSpec(name="bz", default=_DEFAULT.bz_kg, help="solenoid field [kG]"),
-    ConfigParamSpec(name="sigma-xy", default=_DEFAULT.sigma_xy, help="vertex spread in x and in y [cm]"),
-    ConfigParamSpec(name="sigma-z", default=_DEFAULT.sigma_z, help="vertex spread in z [cm]"),
     ConfigParamSpec(name="sigma-t", default=_DEFAULT.sigma_t, help="spread of the collision time [ns]"),
     ConfigParamSpec(name="conversions", default=_DEFAULT.conversions, help="photons convert to e+ e-"),
     ConfigParamSpec(name="flow", default=_DEFAULT.flow, help="elliptic flow in Pb-Pb events of the built-in generator"),
@@ -31,7 +29,7 @@ def event_generator() -> DataProcessorSpec:
     """Return the source of simulated timeframes: MC/COLLISIONS and MC/PARTICLES."""
     return DataProcessorSpec(
         name="event-generator",
-        inputs="",
+        inputs=condition_inputs("field", "beam"),
         outputs=parse_outputs("collisions:MC/COLLISIONS/0; particles:MC/PARTICLES/0", MC_SCHEMAS),
         algorithm=_generate_timeframe,
         options=_OPTIONS,
@@ -40,8 +38,8 @@ def event_generator() -> DataProcessorSpec:
 
 
 def params_from_options(ctx: ProcessingContext) -> TimeframeParams:
-    """Return the parameters that the processor's options spell, for the length of the context's timeframe."""
-    options = ctx.options
+    """Return the parameters that options and conditions of the processor spell, for the context's timeframe."""
+    options, beam = ctx.options, calibration(ctx, "beam")
     return TimeframeParams(
         system=options["system"],
         rate_hz=parse_rate(options["rate"]) if options["rate"] else None,
@@ -53,9 +51,8 @@ def params_from_options(ctx: ProcessingContext) -> TimeframeParams:
         n_orbits=ctx.timeframe.n_orbits,
         run=ctx.timeframe.run,
         filling=options["filling"],
-        bz_kg=options["bz"],
-        sigma_xy=options["sigma-xy"],
-        sigma_z=options["sigma-z"],
+        bz_kg=uniform_field(ctx),
+        beam=beam,
         sigma_t=options["sigma-t"],
         conversions=options["conversions"],
         flow=options["flow"],

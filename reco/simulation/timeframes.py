@@ -5,13 +5,14 @@ timeframe's counter alone: same parameters and counter, same bytes, whatever was
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 import numpy as np
 
 from o2dask.columns import Columns
 from o2dask.errors import ConfigError, DataError
+from o2dask.reco.calibration.objects import MeanVertex
 from o2dask.reco.geometry.tpc import BZ_KG
 from o2dask.reco.simulation.bunch import ParticleBunch
 from o2dask.reco.simulation.decays import DecayParams, decay_in_flight, decaying_codes, primary_flags
@@ -60,8 +61,8 @@ class TimeframeParams:
         Filling scheme, a name or a description (`filling`); "" is the system's.
     bz_kg : float
         Field in which charged mothers bend [kG].
-    sigma_xy, sigma_z : float
-        Spread of the vertices [cm]: the luminous region of Run 3.
+    beam : MeanVertex
+        Where the vertices are: the luminous region.
     sigma_t : float
         Spread of the collision time about its BC [ns]: the bunch length.
     conversions : bool
@@ -82,8 +83,7 @@ class TimeframeParams:
     first_orbit: int = 0
     filling: str = ""
     bz_kg: float = BZ_KG
-    sigma_xy: float = 0.01
-    sigma_z: float = 6.0
+    beam: MeanVertex = field(default_factory=MeanVertex)
     sigma_t: float = 0.2
     conversions: bool = True
     flow: bool = True
@@ -103,8 +103,8 @@ class TimeframeParams:
             raise ConfigError(f"seed: want 0 or more, got {self.seed}")
         if not 0 < self.eta_max <= 10 or self.n_orbits < 1:
             raise ConfigError(f"want 0 < eta_max <= 10 and n_orbits >= 1, got {self.eta_max} and {self.n_orbits}")
-        if min(self.sigma_xy, self.sigma_z, self.sigma_t) < 0:
-            raise ConfigError(f"spreads: want 0 or more, got {self.sigma_xy}, {self.sigma_z} and {self.sigma_t}")
+        if self.sigma_t < 0:
+            raise ConfigError(f"spread of the collision time: want 0 or more, got {self.sigma_t}")
         colliding_bcs(self.scheme)
 
     @property
@@ -170,7 +170,7 @@ def build_timeframe(params: TimeframeParams, tf_counter: int, sample: EventSampl
     """
     where, what, how = (np.random.default_rng([params.seed, tf_counter, stream]) for stream in range(3))
     bc = place_collisions(where, params.scheme, params.n_orbits, rate_hz=params.rate, collisions=params.collisions)
-    vertex = where.standard_normal((3, len(bc))) * np.array([[params.sigma_xy], [params.sigma_xy], [params.sigma_z]])
+    vertex = _vertices(params.beam, where.standard_normal((3, len(bc))))
     time = where.standard_normal(len(bc)) * params.sigma_t
     events, chosen = _events(params, len(bc), sample, what)
     particles, counts = _particles(params, events, chosen, vertex, how)
@@ -187,6 +187,14 @@ def build_timeframe(params: TimeframeParams, tf_counter: int, sample: EventSampl
         "n_particles": counts.astype(np.int32),
     }
     return {"MC/COLLISIONS": Columns(MC_COLLISIONS, collisions), "MC/PARTICLES": particles}
+
+
+def _vertices(beam: MeanVertex, normal: np.ndarray) -> np.ndarray:
+    """Return x, y, z (3, n) [cm] of collisions in the luminous region out of normal numbers."""
+    spread = normal * np.array([[beam.sigma_x], [beam.sigma_y], [beam.sigma_z]])
+    z = beam.z + spread[2]
+    x, y = beam.at(z)
+    return np.stack([x + spread[0], y + spread[1], z])
 
 
 def _events(

@@ -2,6 +2,7 @@
 
 from numba import cuda
 
+from o2dask.reco.tpc.kernels_calibration import correct_hits, correct_track, equalise, equalise_all
 from o2dask.reco.tpc.kernels_dedx import dedx_track, dedx_tracks
 from o2dask.reco.tpc.kernels_fit import fit_track, fit_tracks
 from o2dask.reco.tpc.kernels_following import fill_sector, fill_tracks, find_color, find_in_color
@@ -79,6 +80,22 @@ def legs_kernel(legs, tolerance, follower, distance):
         find_next_leg(a, legs, tolerance, follower, distance)
 
 
+@cuda.jit
+def correct_kernel(first, row, sector, par, own_sector, bz, row_x, shifts, max_z2x, y, z):
+    """Run `correct_track` on every track."""
+    i = cuda.grid(1)
+    if i < par.shape[0]:
+        correct_track(i, first, row, sector, par, own_sector, bz, row_x, shifts, max_z2x, y, z)
+
+
+@cuda.jit
+def equalise_kernel(sector, row, pad, q_tot, q_max, gain, out_tot, out_max):
+    """Run `equalise` on every cluster."""
+    i = cuda.grid(1)
+    if i < out_tot.shape[0]:
+        equalise(i, sector, row, pad, q_tot, q_max, gain, out_tot, out_max)
+
+
 KERNELS = {
     locate_all: locate_kernel,
     sort_cells: sort_kernel,
@@ -88,5 +105,7 @@ KERNELS = {
     find_partners: partners_kernel,
     find_next_legs: legs_kernel,
     dedx_tracks: dedx_kernel,
+    correct_hits: correct_kernel,
+    equalise_all: equalise_kernel,
 }
 """The kernel of each CPU launcher; both take the same arguments."""

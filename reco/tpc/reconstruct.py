@@ -1,14 +1,20 @@
 """Native clusters in, tracks out: the TPC's reconstruction of one timeframe, on columns."""
 
+from typing import Any
+
 import numpy as np
 
 from o2dask.columns import Columns
 from o2dask.errors import DataError
-from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows, sector_alpha
+from o2dask.reco.calibration.objects import DriftVelocity
+from o2dask.reco.geometry.tpc import CM_PER_TIME_BIN, DRIFT_LENGTH_CM, N_ROWS, N_SECTORS, pad_rows, sector_alpha
 from o2dask.reco.tpc.backend import HOST, Backend
+from o2dask.reco.tpc.calibration import TpcCalibration
+from o2dask.reco.tpc.kernels_calibration import equalise_all
 from o2dask.reco.tpc.kernels_dedx import dedx_tracks
 from o2dask.reco.tpc.kernels_positions import locate_all
 from o2dask.reco.tpc.params import TpcTrackingParams
+from o2dask.reco.tpc.refit import refit
 from o2dask.reco.tpc.schema import (
     CLUSTERNATIVE,
     PAD_SCALE,
@@ -19,13 +25,15 @@ from o2dask.reco.tpc.schema import (
     TRACKCLUSTERS,
     TRACKS,
 )
-from o2dask.reco.tpc.timing import track_times
-from o2dask.reco.tpc.tracking import TrackResult, track_clusters
+from o2dask.reco.tpc.timing import TrackTimes, track_times, z_at_beam_line
+from o2dask.reco.tpc.tracking import Clock, TrackResult, track_clusters
 
 __all__ = ["cluster_positions", "reconstruct"]
 
 
-def cluster_positions(clusters: Columns, backend: Backend = HOST) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cluster_positions(
+    clusters: Columns, backend: Backend = HOST, drift: DriftVelocity | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return y and z [cm] (n,) of native clusters in their sectors' frames, and squared widths (n, 2) [cm2]; float32.
 
     z is that of a collision at the start of the timeframe: it goes far below 0 on the A side (above on the C side) for
@@ -36,7 +44,9 @@ def cluster_positions(clusters: Columns, backend: Backend = HOST) -> tuple[np.nd
         raise DataError("TPC clusters: want sectors below 36 and pad rows below 152; is the CTF damaged?")
     origin = -0.5 * (rows.n_pads - 1) * rows.pad_width
     pads = np.stack([rows.pad_width / PAD_SCALE, origin, rows.pad_width / SIGMA_SCALE], axis=1).astype(f4)
-    times = np.array([CM_PER_TIME_BIN / TIME_SCALE, DRIFT_LENGTH_CM, CM_PER_TIME_BIN / SIGMA_SCALE])
+    drift = drift or DriftVelocity()
+    v = drift.cm_per_time_bin
+    times = np.array([v / TIME_SCALE, DRIFT_LENGTH_CM + v * drift.offset_bins, v / SIGMA_SCALE])
     out = (backend.empty(n, f4), backend.empty(n, f4), backend.empty((n, 2), f4))
     packed = tuple(clusters[c] for c in ("sector", "pad_row", "time", "pad", "sigma_pad", "sigma_time"))
     backend.run(locate_all, n, *backend.send((*packed, pads, times)), *out)
@@ -45,7 +55,10 @@ def cluster_positions(clusters: Columns, backend: Backend = HOST) -> tuple[np.nd
 
 
 def reconstruct(
-    clusters: Columns, params: TpcTrackingParams | None = None, bz: float = BZ_KG, backend: Backend = HOST
+    clusters: Columns,
+    params: TpcTrackingParams | None = None,
+    calibration: "TpcCalibration | float | None" = None,
+    backend: Backend = HOST,
 ) -> tuple[Columns, Columns, dict[str, float]]:
     """Return TPC/TRACKS, TPC/TRACKCLUSTERS and the CPU seconds of each stage.
 
@@ -54,42 +67,86 @@ def reconstruct(
     clusters : Columns
         TPC/CLUSTERNATIVE of one timeframe, in any order.
     params : TpcTrackingParams, optional
-    bz : float
-        Field [kG].
+    calibration : TpcCalibration or float, optional
+        The state of the detector; a number is a field [kG] with all else by default.
     backend : Backend
         Where kernels run; see `o2dask.reco.tpc.device`.
 
     Notes
     -----
-    A track's time is unknown: its z is that for a collision at `time0`, the one that makes it point to z = 0 at the
-    beam line. Tracks across the central electrode have their time measured.
+    A track's time is unknown: its z is that for a collision at `time0`, the one that makes it point to the middle of
+    the luminous region. Tracks across the central electrode have their time measured.
     """
     if clusters.schema.names != CLUSTERNATIVE.names:
         raise DataError(f"clusters: want the columns of {CLUSTERNATIVE}, got {clusters.schema}")
     params = params or TpcTrackingParams()
-    y, z, widths = cluster_positions(clusters, backend)
-    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, bz, widths, backend)
-    tracks = _tracks(clusters, found, params, bz, backend)
+    if not isinstance(calibration, TpcCalibration):
+        calibration = TpcCalibration() if calibration is None else TpcCalibration(bz_kg=calibration)
+    y, z, widths = cluster_positions(clusters, backend, calibration.drift)
+    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, calibration.bz_kg, widths, backend)
+    times = _times(found, calibration)
+    if calibration.needs_refit:
+        clock = Clock()
+        shift = _shift(found, times, calibration)
+        found = refit(found, (y, widths), shift, calibration, params, backend)
+        times = _times(found, calibration)
+        clock.lap("refit")
+        found.stages_s.update(clock.stages)
+    tracks = _tracks(clusters, found, times, params, calibration, backend)
     members = Columns(TRACKCLUSTERS, {"cluster": found.clusters.astype(np.int32)})
     return tracks, members, found.stages_s
 
 
-def _tracks(clusters: Columns, found: TrackResult, params: TpcTrackingParams, bz: float, backend: Backend) -> Columns:
+def _times(found: TrackResult, calibration: TpcCalibration) -> TrackTimes:
+    side = np.where(found.sector < 18, 1.0, -1.0).astype(np.float32)
+    beam = calibration.beam
+    at_beam = z_at_beam_line(found.par, calibration.bz_kg, sector_alpha(found.sector), beam) - beam.z
+    v = calibration.drift.cm_per_time_bin
+    return track_times(found.par, side, found.shift, found.first, _depth(found), at_beam, v)
+
+
+def _depth(found: TrackResult) -> np.ndarray:
+    return np.where(found.hit_sector < 18, found.hit_z, -found.hit_z)
+
+
+def _shift(found: TrackResult, times: TrackTimes, calibration: TpcCalibration) -> np.ndarray:
+    """Return what is added to z on the A side to give the z of a collision at time0 [cm]; crossing tracks have it."""
+    # time0 is rounded to float32 only once the rest has its z
+    drift = times.time0.astype(np.float64) * calibration.drift.cm_per_time_bin
+    return np.asarray(np.where(np.isfinite(found.shift), 0.0, drift))
+
+
+def _charges(clusters: Columns, rows: np.ndarray, gain: "np.ndarray | None", backend: Backend) -> tuple[Any, Any]:
+    """Return q_tot and q_max of clusters, over the gain of their pads where that is not 1."""
+    charges = clusters["q_tot"][rows], clusters["q_max"][rows]
+    if gain is None:
+        return backend.send(charges)  # type: ignore[no-any-return]
+    out = backend.empty(len(rows), np.float32), backend.empty(len(rows), np.float32)
+    pads = tuple(clusters[name][rows] for name in ("sector", "pad_row", "pad"))
+    backend.run(equalise_all, len(rows), *backend.send((*pads, *charges, gain)), *out)
+    return out
+
+
+def _tracks(
+    clusters: Columns,
+    found: TrackResult,
+    times: TrackTimes,
+    params: TpcTrackingParams,
+    calibration: TpcCalibration,
+    backend: Backend,
+) -> Columns:
     par, first, f4 = found.par, found.first, np.float32
     n = len(par)
-    side = np.where(found.sector < 18, 1.0, -1.0).astype(f4)
-    depth = np.where(found.hit_sector < 18, found.hit_z, -found.hit_z)
-    times = track_times(par, side, found.shift, first, depth, bz)
-    is_crossing = np.isfinite(found.shift)
-    # z of crossing tracks is true already; time0 is rounded to float32 only once the rest has its z
-    shift = np.where(is_crossing, 0.0, times.time0.astype(np.float64) * CM_PER_TIME_BIN)
+    side, depth = np.where(found.sector < 18, 1.0, -1.0).astype(f4), _depth(found)
+    is_crossing, shift = np.isfinite(found.shift), _shift(found, times, calibration)
     dedx, crossed = backend.empty((n, 2), f4), backend.empty(n, np.int32)
-    charges = clusters["q_tot"][found.clusters], clusters["q_max"][found.clusters]
+    charges = _charges(clusters, found.clusters, calibration.gain, backend)
     fraction = f4(params.dedx_fraction)
+    attachment = f4(params.attachment_per_cm * CM_PER_TIME_BIN / calibration.drift.cm_per_time_bin)
     drift = np.maximum(DRIFT_LENGTH_CM - depth - np.repeat(shift.astype(f4), np.diff(first)), 0).astype(f4)
-    columns = backend.send((first, found.hit_row, *charges, found.path, drift))
+    columns = (*backend.send((first, found.hit_row)), *charges, *backend.send((found.path, drift)))
     work = backend.scratch("dedx.work", len(depth), f4)
-    backend.run(dedx_tracks, n, *columns, f4(params.attachment_per_cm), fraction, work, dedx, crossed)
+    backend.run(dedx_tracks, n, *columns, attachment, fraction, work, dedx, crossed)
     dedx, crossed = backend.fetch(dedx), backend.fetch(crossed)
     own = np.where(found.sector < 18, SIDE_A, SIDE_C)
     return Columns(

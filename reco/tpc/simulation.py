@@ -12,12 +12,14 @@ import numpy as np
 
 from o2dask.columns import Column, Columns, Schema
 from o2dask.errors import ShapeError, SpecError
+from o2dask.reco.calibration.objects import CorrectionMap
 from o2dask.reco.geometry.tpc import N_ROWS, N_SECTORS, TIME_BIN_BC, pad_rows
 from o2dask.reco.simulation.particles import charge_of, mass_of
 from o2dask.reco.simulation.schema import MC_COLLISIONS, MC_PARTICLES
 from o2dask.reco.tpc import simulation_kernels as moving
 from o2dask.reco.tpc import simulation_response_kernels as answering
 from o2dask.reco.tpc.schema import CLUSTERLABEL, CLUSTERNATIVE, MC_TPCREFS, PAD_SCALE, TIME_SCALE
+from o2dask.reco.tpc.simulation_calibration_kernels import amplify_lanes, distort_lanes
 from o2dask.reco.tpc.simulation_constants import geometry, response, transport
 from o2dask.reco.tpc.simulation_merging_kernels import (
     count_per_particle,
@@ -28,8 +30,9 @@ from o2dask.reco.tpc.simulation_merging_kernels import (
     stable_order,
 )
 from o2dask.reco.tpc.simulation_params import TpcSimParams
+from o2dask.timeframe import BC_NS
 
-__all__ = ["SimulatedTpc", "simulate_tpc", "true_crossings"]
+__all__ = ["Flaws", "SimulatedTpc", "simulate_tpc", "true_crossings"]
 
 _LANES, _LANE_HITS = 64, 32768
 _BUCKETS = N_SECTORS * N_ROWS
@@ -43,6 +46,13 @@ class SimulatedTpc(NamedTuple):
 
     payloads: dict[str, Columns]
     counters: dict[str, int]
+
+
+class Flaws(NamedTuple):
+    """What a real detector has: `gain` (36, 152, 138) float32 of every pad, and the corrections of its distortions."""
+
+    gain: np.ndarray | None = None
+    corrections: CorrectionMap | None = None
 
 
 class _Particles(NamedTuple):
@@ -121,7 +131,13 @@ class _Out(NamedTuple):
 
 
 def simulate_tpc(
-    collisions: Columns, particles: Columns, params: TpcSimParams | None = None, seed: int = 1, *, n_bcs: int
+    collisions: Columns,
+    particles: Columns,
+    params: TpcSimParams | None = None,
+    seed: int = 1,
+    *,
+    n_bcs: int,
+    flaws: Flaws | None = None,
 ) -> SimulatedTpc:
     """Return the clusters that the particles of one timeframe leave in the TPC, with labels and reference points.
 
@@ -135,6 +151,8 @@ def simulate_tpc(
         Same seed and input, same bytes, on any number of threads.
     n_bcs : int
         Length of the timeframe [BC]; clusters whose time is outside belong to its neighbours and are dropped.
+    flaws : Flaws, optional
+        What reconstruction has to correct.
 
     Returns
     -------
@@ -157,7 +175,7 @@ def simulate_tpc(
     params = params or TpcSimParams()
     _check(collisions, particles, n_bcs)
     counters: Counter[str] = Counter()
-    raw, rows, references = _clusters(collisions, particles, params, (seed, n_bcs), counters)
+    raw, rows, references = _clusters(collisions, particles, params, (seed, n_bcs), counters, flaws or Flaws())
     out = _merged(raw, params, n_bcs, counters)
     payloads = {
         "TPC/CLUSTERNATIVE": Columns(CLUSTERNATIVE, {n: getattr(out, n) for n in CLUSTERNATIVE.names}),
@@ -239,7 +257,12 @@ def _rounds(moved: _Particles, params: TpcSimParams, seed: int, room: _Room) -> 
 
 
 def _clusters(
-    collisions: Columns, particles: Columns, params: TpcSimParams, when: tuple[int, int], counters: Counter[str]
+    collisions: Columns,
+    particles: Columns,
+    params: TpcSimParams,
+    when: tuple[int, int],
+    counters: Counter[str],
+    flaws: Flaws,
 ) -> tuple[_Raw, np.ndarray, np.ndarray]:
     """Transport and respond; return all clusters, the rows that were transported, and their first hits (n, 6)."""
     seed, n_bcs = when
@@ -249,13 +272,20 @@ def _clusters(
     clusters = _Raw(*(np.empty((n_lanes, _LANE_HITS), t) for t in _RAW_TYPES))
     n_out, fates = np.zeros(n_lanes, np.int64), np.zeros((n_lanes, answering.N_FATES), np.int64)
     # Copies: payloads are read-only, which to numba would be another type to compile for.
-    times = np.array(particles["collision"]), np.array(collisions["bc"]), np.array(collisions["t"])
+    t = collisions["t"] + np.float32(params.offset_bins * TIME_BIN_BC * BC_NS)
+    times = np.array(particles["collision"]), np.array(collisions["bc"]), t
     constants = n_bcs / TIME_BIN_BC, geometry(params.dead), response(params)
     parts = [_noise(params, seed, n_bcs, counters)]
     for _ in _rounds(moved, params, seed, room):
+        if (found := flaws.corrections) is not None:
+            grid = np.array(found.shifts), np.float32(found.max_z2x)
+            distort_lanes(room.n_hits, room.hits, room.owners, pad_rows().x, *grid)
         answering.respond_lanes(
             room.n_hits, room.hits, room.keys, room.owners, *times, *constants, clusters, n_out, fates
         )
+        if flaws.gain is not None:
+            threshold = np.float32(params.threshold_adc)
+            amplify_lanes(n_out, clusters, flaws.gain, threshold, answering.LOST, answering.DONE, fates)
         parts.append(_Raw(*(np.concatenate([a[lane, :n] for lane, n in enumerate(n_out)]) for a in clusters)))
     _count(room.ends, fates, counters)
     del clusters

@@ -11,7 +11,6 @@ import numpy as np
 
 from o2dask.reco.geometry.material import GAS, SOLID, layer_arrays
 from o2dask.reco.geometry.tpc import (
-    CM_PER_TIME_BIN,
     DRIFT_LENGTH_CM,
     N_ROWS,
     N_SECTORS,
@@ -246,7 +245,7 @@ def response(params: TpcSimParams) -> Response:
         noise_adc=params.noise_adc,
         threshold_adc=params.threshold_adc,
         drift_length=DRIFT_LENGTH_CM,
-        cm_per_time_bin=CM_PER_TIME_BIN,
+        cm_per_time_bin=params.cm_per_time_bin,
         ns_per_time_bin=TIME_BIN_BC * BC_NS,
         bc_per_time_bin=float(TIME_BIN_BC),
     )

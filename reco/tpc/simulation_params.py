@@ -3,9 +3,11 @@
 from dataclasses import dataclass, fields
 
 from o2dask.errors import SpecError
-from o2dask.reco.geometry.tpc import BZ_KG, N_ROWS, N_SECTORS
+from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, N_ROWS, N_SECTORS
 
 __all__ = ["TpcSimParams"]
+
+_SIGNED = ("bz_kg", "offset_bins")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +18,8 @@ class TpcSimParams:
     ----------
     bz_kg : float
         Solenoid field [kG], constant.
+    cm_per_time_bin, offset_bins : float
+        Drift per time bin [cm], and the time of charge without drift [time bin]; see `DriftVelocity`.
     material_scale : float
         Weight of all walls and of the gas as scatterer; 0 gives perfect helices, 1 is nature.
     max_path : float
@@ -50,6 +54,8 @@ class TpcSimParams:
     """
 
     bz_kg: float = BZ_KG
+    cm_per_time_bin: float = CM_PER_TIME_BIN
+    offset_bins: float = 0.0
     material_scale: float = 1.0
     max_path: float = 2500.0
     min_momentum: float = 0.003
@@ -71,8 +77,10 @@ class TpcSimParams:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, float) and field.name != "bz_kg" and not value >= 0.0:
+            if isinstance(value, float) and field.name not in _SIGNED and not value >= 0.0:
                 raise SpecError(f"TpcSimParams.{field.name}: want a number >= 0, got {value!r}")
+        if self.cm_per_time_bin < 0.05:
+            raise SpecError(f"TpcSimParams.cm_per_time_bin: want 0.05 cm or more, got {self.cm_per_time_bin!r}")
         if abs(self.bz_kg) < 0.01:
             raise SpecError(f"TpcSimParams.bz_kg: want a field of at least 0.01 kG, got {self.bz_kg!r}; use 0.01")
         if not 0.0 < self.merge_times <= 8.0 or self.gain_variance <= 0.0 or self.max_path <= 0.0:

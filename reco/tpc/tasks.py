@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from o2dask.context import ProcessingContext
 from o2dask.reco.tpc.schema import TPC_SCHEMAS
-from o2dask.specs import ConfigParamSpec, DataProcessorSpec, parse_outputs
+from o2dask.specs import ConfigParamSpec, DataProcessorSpec, parse_inputs, parse_outputs
 
 if TYPE_CHECKING:
     from o2dask.reco.tpc.backend import Backend
@@ -27,11 +27,12 @@ def run_tpc_tracker_on_gpu(ctx: ProcessingContext) -> None:
 
 
 def _track(ctx: ProcessingContext, backend: "Backend") -> None:
+    from o2dask.reco.tpc.calibration import tpc_calibration
     from o2dask.reco.tpc.params import TpcTrackingParams
     from o2dask.reco.tpc.reconstruct import reconstruct
 
     params = TpcTrackingParams(min_clusters=ctx.options["min_clusters"])
-    tracks, members, _ = reconstruct(ctx.inputs["clusters"], params, ctx.options["bz"], backend)
+    tracks, members, _ = reconstruct(ctx.inputs["clusters"], params, tpc_calibration(ctx), backend)
     ctx.outputs.make("tracks", tracks)
     ctx.outputs.make("trackclusters", members)
     for name, count in (("clusters", ctx.inputs["clusters"].n_rows), ("tracks", tracks.n_rows)):
@@ -41,17 +42,17 @@ def _track(ctx: ProcessingContext, backend: "Backend") -> None:
 
 def tpc_tracker() -> DataProcessorSpec:
     """Return the processor ``tpc-tracker``: native clusters to tracks with their clusters."""
-    from o2dask.reco.geometry.tpc import BZ_KG
+    from o2dask.reco.calibration.inputs import condition_inputs
 
     return DataProcessorSpec(
         name="tpc-tracker",
-        inputs="clusters:TPC/CLUSTERNATIVE",
+        inputs=(
+            *parse_inputs("clusters:TPC/CLUSTERNATIVE"),
+            *condition_inputs("field", "drift", "gain", "corrections", "beam"),
+        ),
         outputs=parse_outputs("tracks:TPC/TRACKS;trackclusters:TPC/TRACKCLUSTERS", TPC_SCHEMAS),
         algorithm={"CPU": run_tpc_tracker, "GPU": run_tpc_tracker_on_gpu},
-        options=(
-            ConfigParamSpec(name="bz", default=BZ_KG, help="solenoid field [kG]"),
-            ConfigParamSpec(name="min_clusters", default=20, help="clusters that a track must have"),
-        ),
+        options=(ConfigParamSpec(name="min_clusters", default=20, help="clusters that a track must have"),),
         cost_ms=2000.0,
     )
 

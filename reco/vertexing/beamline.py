@@ -16,8 +16,10 @@ MIN_CURVATURE = 1e-7
 
 
 class BeamlineTracks(NamedTuple):
-    """Per track, float64: point `x`, `y`, `z` [cm] in the global frame, direction `phi` [rad], signed `dca` [cm], arc
-    length `path` [cm] from the track's point to it."""
+    """Per track, float64: point `x`, `y`, `z` [cm] seen from the beam line, direction `phi` [rad], signed `dca` [cm].
+
+    `path` [cm] is the arc length to it from the track's point.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -37,8 +39,9 @@ def closest_approach(
     alpha: np.ndarray,
     *,
     bz: float,
+    beam: tuple[float, float] = (0.0, 0.0),
 ) -> BeamlineTracks:
-    """Return where helices come closest to the z axis in the transverse plane.
+    """Return where helices come closest to the beam line in the transverse plane.
 
     Parameters
     ----------
@@ -46,6 +49,8 @@ def closest_approach(
         Track states [cm, c/GeV, rad] in frames rotated by `alpha`.
     bz : float
         Field [kG].
+    beam : (float, float)
+        x and y of the beam line [cm], parallel to z; `x`, `y` and `dca` are seen from it.
 
     Notes
     -----
@@ -53,6 +58,8 @@ def closest_approach(
     line from the centre to the origin.
     """
     x, y, z, snp, tgl, q2pt, alpha = (np.asarray(v, np.float64) for v in (x, y, z, snp, tgl, q2pt, alpha))
+    ca, sa = np.cos(alpha), np.sin(alpha)
+    x, y = x - beam[0] * ca - beam[1] * sa, y - beam[1] * ca + beam[0] * sa
     curvature = B2C * bz * q2pt
     curvature = np.where(np.abs(curvature) < MIN_CURVATURE, np.copysign(MIN_CURVATURE, curvature), curvature)
     cosine = np.sqrt(np.maximum((1 - snp) * (1 + snp), 0))
@@ -64,7 +71,6 @@ def closest_approach(
     turn = phi_local - np.arcsin(np.clip(snp, -1, 1))
     turn = (turn + np.pi) % (2 * np.pi) - np.pi
     path = turn / curvature
-    ca, sa = np.cos(alpha), np.sin(alpha)
     dca = np.cos(phi_local) * y_near - np.sin(phi_local) * x_near
     return BeamlineTracks(
         x_near * ca - y_near * sa, x_near * sa + y_near * ca, z + tgl * path, phi_local + alpha, dca, path

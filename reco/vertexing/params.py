@@ -19,12 +19,8 @@ class VertexParams:
     max_dca : float
         Distance of closest approach to the beam line [cm] of such tracks; lower loses low pt, higher lets decay
         daughters pull the vertex.
-    beam_sigma : float
-        Width of the beam spot in x and y [cm]; a constraint of the fit.
-    z_sigma : float
-        Width of the interaction region along z [cm]; decides between pairs of peaks of the two sides.
     z_max : float
-        Largest |z| of a vertex [cm].
+        Largest distance in z of a vertex from the middle of the luminous region [cm].
     peak_sigma : float
         Smoothing of the time histogram [time bins]: the resolution of one track; lower splits vertices, higher merges
         neighbours.
@@ -43,8 +39,6 @@ class VertexParams:
     min_clusters: int = 50
     min_pt: float = 0.22
     max_dca: float = 3.0
-    beam_sigma: float = 0.02
-    z_sigma: float = 6.0
     z_max: float = 25.0
     peak_sigma: float = 1.5
     min_tracks: int = 2

@@ -17,7 +17,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.signal import find_peaks
 
 from o2dask.columns import Columns
-from o2dask.reco.geometry.tpc import BZ_KG, CM_PER_TIME_BIN, TIME_BIN_BC
+from o2dask.reco.calibration.objects import DriftVelocity, MeanVertex
+from o2dask.reco.geometry.tpc import BZ_KG, TIME_BIN_BC
 from o2dask.reco.vertexing.beamline import closest_approach
 from o2dask.reco.vertexing.params import VertexParams
 from o2dask.reco.vertexing.schema import PVTX, PVTXTRACK
@@ -34,7 +35,10 @@ FIT_ROUNDS = 6
 
 
 class _Tracks(NamedTuple):
-    """Tracks as the vertex finder sees them: `u` = z - s v time0 [cm] and its error, side sign `s` (0 = both)."""
+    """Tracks as the vertex finder sees them: `u` = z - s v time0 [cm] and its error, side sign `s` (0 = both).
+
+    All places are seen from the beam spot `beam`; `v` is the drift per time bin [cm].
+    """
 
     u: np.ndarray
     sigma: np.ndarray
@@ -44,10 +48,16 @@ class _Tracks(NamedTuple):
     phi: np.ndarray
     dca: np.ndarray
     is_good: np.ndarray
+    v: float
+    beam: MeanVertex
 
 
 def find_primary_vertices(
-    tracks: Mapping[str, Any], params: VertexParams | None = None, bz: float = BZ_KG
+    tracks: Mapping[str, Any],
+    params: VertexParams | None = None,
+    bz: float = BZ_KG,
+    beam: MeanVertex | None = None,
+    drift: DriftVelocity | None = None,
 ) -> tuple[Columns, Columns]:
     """Return the primary vertices of a timeframe and the tracks that belong to them.
 
@@ -59,6 +69,10 @@ def find_primary_vertices(
         Settings.
     bz : float
         Field [kG].
+    beam : MeanVertex, optional
+        The luminous region: a constraint in x and y, and what decides between pairs of peaks in z.
+    drift : DriftVelocity, optional
+        Of the TPC.
 
     Returns
     -------
@@ -66,14 +80,17 @@ def find_primary_vertices(
         Vertices sorted by time. A track belongs to at most one.
     """
     params = params or VertexParams()
-    seen = _at_beamline(tracks, params, bz)
+    seen = _at_beamline(tracks, params, bz, beam or MeanVertex(), drift or DriftVelocity())
     t, z = _seed(seen, params)
     t, z, owner, pull = _fit_times(seen, t, z, params)
     return _write(seen, t, z, owner, pull, params)
 
 
-def _at_beamline(tracks: Mapping[str, Any], params: VertexParams, bz: float) -> _Tracks:
-    near = closest_approach(**{k: tracks[k] for k in ("x", "y", "z", "snp", "tgl", "q2pt", "alpha")}, bz=bz)
+def _at_beamline(
+    tracks: Mapping[str, Any], params: VertexParams, bz: float, beam: MeanVertex, drift: DriftVelocity
+) -> _Tracks:
+    states = {k: tracks[k] for k in ("x", "y", "z", "snp", "tgl", "q2pt", "alpha")}
+    near = closest_approach(**states, bz=bz, beam=(beam.x, beam.y))
     cov = tracks["cov"].astype(np.float64)
     pt = 1 / np.maximum(np.abs(tracks["q2pt"].astype(np.float64)), 1e-3)
     slope = 1 + tracks["tgl"].astype(np.float64) ** 2
@@ -83,8 +100,9 @@ def _at_beamline(tracks: Mapping[str, Any], params: VertexParams, bz: float) -> 
     time = tracks["time0"].astype(np.float64)
     is_good = (tracks["n_clusters"] >= params.min_clusters) & (np.abs(near.dca) < params.max_dca) & (pt > params.min_pt)
     sigma = np.sqrt(np.maximum(variance, 1e-4))
-    u = near.z - side * CM_PER_TIME_BIN * time
-    return _Tracks(u, sigma, side, time, near.z, near.phi, near.dca, is_good & np.isfinite(sigma))
+    z, v = near.z - beam.z, drift.cm_per_time_bin
+    is_good &= np.isfinite(sigma)
+    return _Tracks(z - side * v * time, sigma, side, time, z, near.phi, near.dca, is_good, v, beam)
 
 
 def _seed(seen: _Tracks, params: VertexParams) -> tuple[np.ndarray, np.ndarray]:
@@ -94,16 +112,14 @@ def _seed(seen: _Tracks, params: VertexParams) -> tuple[np.ndarray, np.ndarray]:
         use = seen.is_good & (seen.side == sign)
         # a track of both sides has a measured time: it adds to both where its z puts it
         crossing = seen.is_good & (seen.side == 0)
-        times = np.append(
-            -sign * seen.u[use] / CM_PER_TIME_BIN, seen.time[crossing] - sign * seen.z[crossing] / CM_PER_TIME_BIN
-        )
+        times = np.append(-sign * seen.u[use] / seen.v, seen.time[crossing] - sign * seen.z[crossing] / seen.v)
         peaks.append(_peaks(times, params))
     (t_a, n_a), (t_c, n_c) = peaks
-    pairs = _pair(t_a, n_a, t_c, n_c, params)
+    pairs = _pair(seen, t_a, n_a, t_c, n_c, params)
     single_a = np.setdiff1d(np.arange(len(t_a)), pairs[:, 0])
     single_c = np.setdiff1d(np.arange(len(t_c)), pairs[:, 1])
     t = np.concatenate([(t_a[pairs[:, 0]] + t_c[pairs[:, 1]]) / 2, t_a[single_a], t_c[single_c]])
-    half = (t_c[pairs[:, 1]] - t_a[pairs[:, 0]]) / 2 * CM_PER_TIME_BIN
+    half = (t_c[pairs[:, 1]] - t_a[pairs[:, 0]]) / 2 * seen.v
     z = np.concatenate([half, np.zeros(len(single_a) + len(single_c))])
     order = np.argsort(t, kind="stable")
     return t[order], z[order]
@@ -123,13 +139,15 @@ def _peaks(times: np.ndarray, params: VertexParams) -> tuple[np.ndarray, np.ndar
     return low - margin + (found + 0.5) * HISTOGRAM_BIN, about["peak_heights"]
 
 
-def _pair(t_a: np.ndarray, n_a: np.ndarray, t_c: np.ndarray, n_c: np.ndarray, params: VertexParams) -> np.ndarray:
+def _pair(
+    seen: _Tracks, t_a: np.ndarray, n_a: np.ndarray, t_c: np.ndarray, n_c: np.ndarray, params: VertexParams
+) -> np.ndarray:
     """Return pairs (k, 2) of peaks of the A and C side: the z they imply is likely, their sizes are alike."""
     if not len(t_a) or not len(t_c):
         return np.zeros((0, 2), np.int64)
-    z = (t_c[None, :] - t_a[:, None]) / 2 * CM_PER_TIME_BIN
+    z = (t_c[None, :] - t_a[:, None]) / 2 * seen.v
     size = (np.sqrt(n_a)[:, None] - np.sqrt(n_c)[None, :]) ** 2 / (0.5 + 0.02 * (n_a[:, None] + n_c[None, :]))
-    cost = (z / params.z_sigma) ** 2 + size
+    cost = (z / seen.beam.sigma_z) ** 2 + size
     unpaired = 25.0
     cost = np.where(np.abs(z) < params.z_max, np.minimum(cost, unpaired), unpaired)
     rows, columns = linear_sum_assignment(cost)
@@ -172,8 +190,8 @@ def _assign(seen: _Tracks, t: np.ndarray, z: np.ndarray, params: VertexParams) -
     for sign in (1.0, -1.0, 0.0):
         rows = np.flatnonzero(seen.side == sign)
         # sign 0: the time is measured, z is not free; its scatter is that of z / v
-        where = z - sign * CM_PER_TIME_BIN * t if sign else CM_PER_TIME_BIN * t
-        value = seen.u[rows] if sign else CM_PER_TIME_BIN * seen.time[rows]
+        where = z - sign * seen.v * t if sign else seen.v * t
+        value = seen.u[rows] if sign else seen.v * seen.time[rows]
         order = np.argsort(where, kind="stable")
         right = np.clip(np.searchsorted(where[order], value), 1, max(len(t) - 1, 1))
         left = right - 1
@@ -197,9 +215,9 @@ def _move(
     n, k = len(t), owner[use]
     weight = 1 / (seen.sigma[use] ** 2 * (1 + pull[use] ** 2 / 4))
     side = seen.side[use]
-    v = CM_PER_TIME_BIN
+    v = seen.v
     # each one-sided track measures z - s v t; each crossing track measures both z and v t
-    zz = np.bincount(k, weight, n) + 1 / params.z_sigma**2
+    zz = np.bincount(k, weight, n) + 1 / seen.beam.sigma_z**2
     zt = np.bincount(k, -side * weight, n)
     tt = np.bincount(k, weight, n)
     value = np.where(side == 0, seen.z[use], seen.u[use])
@@ -225,21 +243,22 @@ def _write(
     k = owner[used]
     weight = 1 / seen.sigma[used] ** 2
     side = seen.side[used]
-    zz = np.bincount(k, weight, n) + 1 / params.z_sigma**2
+    zz = np.bincount(k, weight, n) + 1 / seen.beam.sigma_z**2
     zt, tt = np.bincount(k, -side * weight, n), np.bincount(k, weight, n)
     det = np.maximum(zz * tt - zt**2, 1e-12)
-    x, y, cov_xy, chi2_xy = _fit_transverse(seen, used, k, n, params)
+    x, y, cov_xy, chi2_xy = _fit_transverse(seen, used, k, z)
     cov = np.zeros((n, 6), np.float32)
     cov[:, :3] = cov_xy
     cov[:, 5] = tt / det
     counts = np.bincount(owner[belongs], minlength=n)
+    x_beam, y_beam = seen.beam.at(z + seen.beam.z)
     vertices = {
-        "x": x.astype(np.float32),
-        "y": y.astype(np.float32),
-        "z": z.astype(np.float32),
+        "x": (x + x_beam).astype(np.float32),
+        "y": (y + y_beam).astype(np.float32),
+        "z": (z + seen.beam.z).astype(np.float32),
         "cov": cov,
         "t": t * TIME_BIN_NS,
-        "t_res": (np.sqrt(zz / det) / CM_PER_TIME_BIN * TIME_BIN_NS).astype(np.float32),
+        "t_res": (np.sqrt(zz / det) / seen.v * TIME_BIN_NS).astype(np.float32),
         "chi2": (chi2_xy + np.bincount(k, pull[used] ** 2, n)).astype(np.float32),
         "n_contributors": np.bincount(k, minlength=n).astype(np.int32),
         "first_track": (np.cumsum(counts) - counts).astype(np.int32),
@@ -250,20 +269,26 @@ def _write(
 
 
 def _fit_transverse(
-    seen: _Tracks, used: np.ndarray, k: np.ndarray, n: int, params: VertexParams
+    seen: _Tracks, used: np.ndarray, k: np.ndarray, z: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return x, y [cm], covariance (n, 3) and chi2: tracks as straight lines, the beam spot as one more constraint."""
+    """Return x, y [cm] from the beam line, covariance (n, 3) and chi2.
+
+    Tracks are straight lines, the luminous region is one more constraint.
+    """
+    n = len(z)
     sigma = np.maximum(seen.sigma[used], 0.1)
     # a line with direction phi at distance dca: -sin(phi) x + cos(phi) y = dca
     nx, ny, weight = -np.sin(seen.phi[used]), np.cos(seen.phi[used]), 1 / sigma**2
-    beam = 1 / params.beam_sigma**2
-    xx = np.bincount(k, weight * nx * nx, n) + beam
+    beam_x, beam_y = 1 / seen.beam.sigma_x**2, 1 / seen.beam.sigma_y**2
+    x_line, y_line = seen.beam.slope_x * z, seen.beam.slope_y * z
+    dca = seen.dca[used] - nx * x_line[k] - ny * y_line[k]
+    xx = np.bincount(k, weight * nx * nx, n) + beam_x
     xy = np.bincount(k, weight * nx * ny, n)
-    yy = np.bincount(k, weight * ny * ny, n) + beam
-    bx = np.bincount(k, weight * nx * seen.dca[used], n)
-    by = np.bincount(k, weight * ny * seen.dca[used], n)
+    yy = np.bincount(k, weight * ny * ny, n) + beam_y
+    bx = np.bincount(k, weight * nx * dca, n)
+    by = np.bincount(k, weight * ny * dca, n)
     det = xx * yy - xy**2
     x, y = (yy * bx - xy * by) / det, (xx * by - xy * bx) / det
-    residual = nx * x[k] + ny * y[k] - seen.dca[used]
-    chi2 = np.bincount(k, weight * residual**2, n) + beam * (x**2 + y**2)
+    residual = nx * x[k] + ny * y[k] - dca
+    chi2 = np.bincount(k, weight * residual**2, n) + beam_x * x**2 + beam_y * y**2
     return x, y, np.stack([yy / det, -xy / det, xx / det], axis=1).astype(np.float32), chi2

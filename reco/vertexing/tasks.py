@@ -1,8 +1,9 @@
 """The processor that finds primary vertices; names and payloads, no physics."""
 
 from o2dask.context import ProcessingContext
+from o2dask.reco.calibration.inputs import calibration, condition_inputs
 from o2dask.reco.vertexing.schema import VERTEX_SCHEMAS
-from o2dask.specs import ConfigParamSpec, DataProcessorSpec, parse_outputs
+from o2dask.specs import ConfigParamSpec, DataProcessorSpec, parse_inputs, parse_outputs
 
 __all__ = ["primary_vertexing"]
 
@@ -11,7 +12,7 @@ def primary_vertexing() -> DataProcessorSpec:
     """Return the processor ``primary-vertexing``: TPC/TRACKS in, GLO/PVTX and GLO/PVTXTRACK out."""
     return DataProcessorSpec(
         name="primary-vertexing",
-        inputs="tracks:TPC/TRACKS",
+        inputs=(*parse_inputs("tracks:TPC/TRACKS"), *condition_inputs("field", "beam", "drift")),
         outputs=parse_outputs("vertices:GLO/PVTX;members:GLO/PVTXTRACK", VERTEX_SCHEMAS),
         algorithm=_run,
         options=(
@@ -27,7 +28,8 @@ def _run(ctx: ProcessingContext) -> None:
     from o2dask.reco.vertexing.primary import find_primary_vertices
 
     params = VertexParams(min_tracks=ctx.options["min-tracks"], n_sigma=ctx.options["n-sigma"])
-    vertices, members = find_primary_vertices(ctx.inputs["tracks"], params)
+    field, beam, drift = (calibration(ctx, name) for name in ("field", "beam", "drift"))
+    vertices, members = find_primary_vertices(ctx.inputs["tracks"], params, field.bz_kg, beam, drift)
     ctx.outputs.make("vertices", vertices)
     ctx.outputs.make("members", members)
     ctx.counters["vertices"] = vertices.n_rows

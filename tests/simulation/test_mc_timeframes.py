@@ -10,6 +10,7 @@ import pytest
 
 from o2dask.context import DataAllocator, InputRecord, ProcessingContext, WorkerState
 from o2dask.errors import ConfigError
+from o2dask.reco.calibration.objects import MeanVertex
 from o2dask.reco.simulation.filling import colliding_bcs
 from o2dask.reco.simulation.particles import charge_of, is_long_lived, mass_of
 from o2dask.reco.simulation.schema import FLAG_PHYSICAL_PRIMARY, FLAG_TRANSPORT, MC_SCHEMAS
@@ -203,6 +204,7 @@ def test_same_seed_and_counter_give_the_same_bytes_in_any_order_and_process(name
     assert len(set(forward)) == 3
     code = (
         "import hashlib\n"
+        "from o2dask.reco.calibration.objects import MeanVertex\n"
         "from o2dask.reco.simulation.timeframes import *\n"
         f"made = build_timeframe({params!r}, 1)\n"
         "sha = hashlib.sha256()\n"
@@ -236,7 +238,7 @@ def test_timeframes_follow_each_other():
         ({"collisions": -1}, "collisions per timeframe"),
         ({"seed": -1}, "seed"),
         ({"eta_max": 0.0}, "eta_max"),
-        ({"sigma_z": -1.0}, "spreads"),
+        ({"sigma_t": -1.0}, "spread of the collision time"),
         ({"filling": "1x2"}, "filling scheme"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
@@ -277,7 +279,7 @@ def test_the_processor_takes_a_rate_with_a_unit_and_every_option_is_used():
     ctx = run_processor(WorkerState(), rate="2kHz", eta_max=0.1)
     want = 2e3 * 32 * 3564 * 10 / 400.789e6
     assert ctx.counters["collisions"] < want + 6 * np.sqrt(want)
-    other = {"bz": 0.0, "sigma_xy": 1.0, "sigma_z": 1.0, "sigma_t": 5.0, "conversions": False, "flow": False}
+    other = {"sigma_t": 5.0, "conversions": False, "flow": False}
     base = {"collisions": 1, "eta_max": 0.5, "generator": "builtin", "seed": 4}
     plain = digest_of(run_processor(WorkerState(), **base))
     for name, value in {**other, "filling": "0:1x1*4+891"}.items():
@@ -286,3 +288,14 @@ def test_the_processor_takes_a_rate_with_a_unit_and_every_option_is_used():
 
 def digest_of(ctx):
     return digest(ctx.outputs.made)
+
+
+def test_vertices_are_where_the_beam_is():
+    beam = MeanVertex(x=0.3, y=-0.2, z=4.0, sigma_x=0.02, sigma_y=0.03, sigma_z=5.0, slope_x=0.01)
+    params = TimeframeParams(system="pp", collisions=400, generator="builtin", eta_max=0.1, n_orbits=4, beam=beam)
+    made = build_timeframe(params, 0)["MC/COLLISIONS"]
+    along = made["x"] - 0.3 - 0.01 * (made["z"] - 4.0)
+    for residual, sigma in ((along, 0.02), (made["y"] + 0.2, 0.03), (made["z"] - 4.0, 5.0)):
+        assert abs(residual.mean()) < 5 * sigma / 20
+        assert residual.std() == pytest.approx(sigma, rel=5 / 28)
+    assert np.corrcoef(along, made["z"])[0, 1] < 0.25
