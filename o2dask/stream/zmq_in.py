@@ -9,7 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
 from o2dask.columns import Columns
 from o2dask.dataspecs import DataRef
@@ -29,6 +30,19 @@ TELL_EVERY_S = 10.0
 """Shortest time between two warnings on malformed messages [s]."""
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+_IN_ADDRESS: dict[str, tuple[str, Any]] = {
+    "outputs": ("outputs", _listed),
+    "senders": ("n_senders", int),
+    "complete": ("complete_s", float),
+    "open": ("max_open", int),
+    "incomplete": ("incomplete", str),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZmqSource:
     """Timeframes that come in at a channel; what it is made of is text and numbers, so it travels as JSON.
@@ -37,7 +51,8 @@ class ZmqSource:
     ----------
     address : str
         As `Channel.parse` reads it: ``tcp://127.0.0.1:5555`` listens for whoever pushes. Readout process k of several
-        listens k ports further.
+        listens k ports further. The settings below may stand in it, ``?outputs=TPC/CLUSTERS,TPC/*&senders=2``, as
+        `outputs`, `senders`, `complete`, `open` and `incomplete`.
     outputs : tuple of str
         What a timeframe has, ``TPC/COMPCLUSTERS/0``; families are allowed. Without, it is what one message holds.
     n_senders : int
@@ -58,7 +73,11 @@ class ZmqSource:
     incomplete: str = "drop"
     counters: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
 
+    live: ClassVar[bool] = True
+    """What was missed cannot be read again: a readout that is started anew goes on where the devices are."""
+
     def __post_init__(self) -> None:
+        self._take_from_address()
         object.__setattr__(self, "outputs", tuple(str(DataRef.parse(text)) for text in self.outputs))
         if self.incomplete not in ("drop", "pass"):
             raise ConfigError(f"source {self.address}: want incomplete=drop or pass, got {self.incomplete!r}")
@@ -66,6 +85,21 @@ class ZmqSource:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"source {self.address}: want {name} over 0, got {getattr(self, name)}")
         _ = self.channel
+
+    def _take_from_address(self) -> None:
+        """Take the settings of the source out of the address, which keeps those of its channel."""
+        where, mark, query = self.address.partition("?")
+        rest = []
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name not in _IN_ADDRESS:
+                rest.append(f"{name}={value}")
+                continue
+            attribute, kind = _IN_ADDRESS[name]
+            try:
+                object.__setattr__(self, attribute, kind(value))
+            except ValueError:
+                raise ConfigError(f"source {where}: want {name}=NUMBER, got {value!r}") from None
+        object.__setattr__(self, "address", where + (mark if rest else "") + "&".join(rest))
 
     @property
     def channel(self) -> Channel:

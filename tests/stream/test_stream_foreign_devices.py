@@ -340,6 +340,18 @@ def test_a_source_travels_as_json():
     assert ZmqSource.from_json(source.to_json()) == source
 
 
+def test_the_settings_of_a_source_may_stand_in_its_address():
+    text = "tcp://127.0.0.1:5555?outputs=TPC/CLUSTERS,ITS/*&senders=2&hwm=3&complete=0.5&open=7&incomplete=pass"
+    with pytest.raises(ConfigError, match="data address"):
+        ZmqSource(address=text)
+    source = ZmqSource(address=text.replace("ITS/*", "ITS/RAWDATA/*"))
+    same = {"n_senders": 2, "complete_s": 0.5, "max_open": 7, "incomplete": "pass"}
+    assert source == ZmqSource(address="tcp://127.0.0.1:5555?hwm=3", outputs=("TPC/CLUSTERS", "ITS/RAWDATA/*"), **same)
+    assert source.channel.hwm == 3
+    with pytest.raises(ConfigError, match="want senders=NUMBER"):
+        ZmqSource(address="tcp://127.0.0.1:5555?senders=two")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
