@@ -17,6 +17,7 @@ _LAZY = {
     "ConfigParamSpec": "o2dask.options",
     "DataProcessorSpec": "o2dask.specs",
     "DataRef": "o2dask.specs",
+    "DispatchPolicy": "o2dask.specs",
     "ErrorPolicy": "o2dask.specs",
     "FatalError": "o2dask.errors",
     "InputSpec": "o2dask.specs",

@@ -89,7 +89,11 @@ class InputRecord(Mapping[str, Any]):
 class DataAllocator:
     """Makes the declared outputs, and no others; they are sent when the algorithm returns."""
 
-    def __init__(self, outputs: tuple[OutputSpec, ...]) -> None:
+    def __init__(
+        self, outputs: tuple[OutputSpec, ...], dispatch: "Callable[[DataRef, Columns], list[DataRef]] | None" = None
+    ) -> None:
+        self._dispatch = dispatch
+        self._gone: set[DataRef] = set()  # dispatched, and needed by nobody else
         self._by_name = {o.binding: o for o in outputs} | {str(o.ref): o for o in outputs}
         self._outputs = outputs
         self._own: set[DataRef] = set()
@@ -116,7 +120,7 @@ class DataAllocator:
             If the columns are not those of the declared schema.
         """
         spec, ref = self._find(output, subspec)
-        if ref in self.made or ref in self._own:
+        if ref in self.made or ref in self._own or ref in self._gone:
             raise SpecError(f"output {spec} was made twice for one timeframe")
         if isinstance(columns, int):
             if spec.schema is None:
@@ -132,6 +136,10 @@ class DataAllocator:
             self._own.add(ref)
         else:
             self.made[ref] = made
+            if self._dispatch is not None and not isinstance(columns, int):  # those are filled until it returns
+                for sent in self._dispatch(ref, made):
+                    del self.made[sent]
+                    self._gone.add(sent)
         return made
 
     def adopt(self, output: "str | DataRef", columns: "Columns | Mapping[str, Any]") -> Columns:
@@ -151,7 +159,7 @@ class DataAllocator:
         """Raise ProcessorError if a declared timeframe output was not made; of a family none is needed."""
         due = (o for o in self._outputs if o.lifetime is Lifetime.TIMEFRAME and not o.ref.is_family)
         due = (o for o in self._outputs if o.lifetime is Lifetime.TIMEFRAME and not o.ref.is_family)
-        missing = [str(o) for o in due if o.ref not in self.made]
+        missing = [str(o) for o in due if o.ref not in self.made and o.ref not in self._gone]
         if missing:
             raise ProcessorError(f"declared outputs that were not made: {', '.join(missing)}")
 

@@ -24,6 +24,7 @@ __all__ = [
     "ConfigParamSpec",
     "DataProcessorSpec",
     "DataRef",
+    "DispatchPolicy",
     "ErrorPolicy",
     "InputSpec",
     "Lifetime",
@@ -69,6 +70,20 @@ class CompletionOp(StrEnum):
     def runs(self) -> bool:
         """Whether the processor runs."""
         return self in (CompletionOp.CONSUME, CompletionOp.PROCESS)
+
+
+class DispatchPolicy(StrEnum):
+    """When consumers get what a processor makes (O2's DispatchPolicy).
+
+    after-computation: when it returns. when-ready: each datum as soon as it is made; consumers in the same physical
+    task that have all they need then run at once, within ``make``, and what nobody else needs is freed, so that a
+    splitter need not hold all its parts together. Columns asked for by a number of rows are ready when it returns.
+    Other physical tasks, and other workers, get a task's data when the whole task ends, under either policy. Instead
+    of these a processor may have a function of a `DataRef`, O2's trigger: what was made is sent when it returns True.
+    """
+
+    AFTER_COMPUTATION = "after-computation"
+    WHEN_READY = "when-ready"
 
 
 class ErrorPolicy(StrEnum):
@@ -160,6 +175,8 @@ class DataProcessorSpec:
         Those of a Task class are taken from its `Option` attributes as well.
     policy : CompletionPolicy, or callable
         When it runs; a callable gets the `InputRecord` and returns a `CompletionOp`.
+    dispatch : DispatchPolicy, or callable
+        When consumers get what it makes.
     on_error : ErrorPolicy, or callable, optional
         What an exception costs, default: as the workflow says. A callable gets an `ErrorContext`; unless it raises,
         the timeframe goes on with the outputs that were made.
@@ -186,6 +203,7 @@ class DataProcessorSpec:
     algorithm: Any
     options: tuple[ConfigParamSpec, ...] = ()
     policy: CompletionPolicy | Callable[..., Any] = CompletionPolicy.ALL
+    dispatch: DispatchPolicy | Callable[[DataRef], bool] = DispatchPolicy.AFTER_COMPUTATION
     on_error: ErrorPolicy | Callable[..., Any] | None = None
     expendable: bool = False
     deadline_s: float | None = None
@@ -209,6 +227,7 @@ class DataProcessorSpec:
             algorithm: Any,
             options: tuple[ConfigParamSpec, ...] = (),
             policy: CompletionPolicy | Callable[..., Any] = CompletionPolicy.ALL,
+            dispatch: DispatchPolicy | Callable[[DataRef], bool] = DispatchPolicy.AFTER_COMPUTATION,
             on_error: ErrorPolicy | Callable[..., Any] | None = None,
             expendable: bool = False,
             deadline_s: float | None = None,
@@ -250,13 +269,19 @@ class DataProcessorSpec:
                 raise SpecError(f"processor {self.name!r}: {kind} given twice: {', '.join(twice)}")
 
     def _settle_policies(self) -> None:
-        for field_, kind in (("policy", CompletionPolicy), ("on_error", ErrorPolicy)):
+        policies = (("policy", CompletionPolicy), ("dispatch", DispatchPolicy), ("on_error", ErrorPolicy))
+        for field_, kind in policies:
             value = getattr(self, field_)
             if value is None or callable(value):
                 continue
             if value not in set(kind):
                 raise SpecError(f"processor {self.name!r}: want a {field_} of {', '.join(kind)}, got {value!r}")
             object.__setattr__(self, field_, kind(value))
+        if self.dispatch != DispatchPolicy.AFTER_COMPUTATION and (self.expendable or callable(self.on_error)):
+            raise SpecError(
+                f"processor {self.name!r}: dispatch={self.dispatch} is not for one whose outputs are taken back when "
+                "it fails: leave out expendable and the on_error function"
+            )
         for field_ in ("deadline_s", "memory_mib"):
             limit = getattr(self, field_)
             if limit is not None and not (self.expendable and limit > 0):

@@ -13,7 +13,7 @@ from o2dask.context import DataAllocator, InputRecord, ProcessingContext, Worker
 from o2dask.errors import ProcessorError, ShapeError
 from o2dask.monitoring.events import Event
 from o2dask.services import CallbackId, CallbackService
-from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, ErrorPolicy, InputSpec, Lifetime
+from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, DispatchPolicy, ErrorPolicy, InputSpec, Lifetime
 from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.completion import is_complete, ticks
 from o2dask.workflow.faults import explained, recovered
@@ -85,23 +85,156 @@ def run_task(
     ProcessorError
         Any other exception, wrapped so that its story survives pickling; or an output that was not made.
     """
-    result = TaskResult()
-    wanted = set(task.inputs)
-    at_hand = {ref: columns for ref, columns in inputs.items() if ref.is_in(wanted)}
-    leaving, last_use = set(task.outputs), _last_uses(topology, task)
-    done_with: dict[str, list[DataRef]] = {}
-    for ref, name in last_use.items():
-        done_with.setdefault(name, []).append(ref)
+    run = _Run(topology, task, source, inputs, state, isolate)
     for name in task.processors:
-        spec = topology[name]
-        step = isolate if isolate is not None and spec.expendable else _run_processor
-        made = step(topology, spec, source, at_hand, state, result)
-        at_hand.update((ref, columns) for ref, columns in made.items() if ref.is_in(last_use))
-        result.outputs.update((ref, columns) for ref, columns in made.items() if ref.is_in(leaving))
-        for used in done_with.get(name, ()):
-            for ref in [r for r in at_hand if used.covers(r)] if used.is_family else [used]:
-                at_hand.pop(ref, None)
-    return result
+        if name not in run.begun:
+            run.processor(name)
+    return run.result
+
+
+class _Run:
+    """One task on one timeframe: what is at hand, who has begun and who is done, who still needs which datum."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        task: PhysicalTask,
+        source: TimeframeRef,
+        inputs: Mapping[DataRef, Columns],
+        state: WorkerState,
+        isolate: Step | None,
+    ) -> None:
+        self.topology, self.source, self.state, self.isolate = topology, source, state, isolate
+        self.result = TaskResult()
+        wanted = set(task.inputs)
+        self.at_hand = {ref: columns for ref, columns in inputs.items() if ref.is_in(wanted)}
+        self.leaving = set(task.outputs)
+        self.begun: set[str] = set()
+        self.done: set[str] = set()
+        self.members = set(task.processors)
+        self.users: dict[DataRef, dict[str, None]] = {}
+        self.uses: dict[str, dict[DataRef, None]] = {}
+        for route in topology.routes:
+            if route.consumer in self.members:
+                self.users.setdefault(route.ref, {})[route.consumer] = None
+                self.uses.setdefault(route.consumer, {})[route.ref] = None
+        self.left = {ref: len(users) for ref, users in self.users.items()}
+
+    def processor(self, name: str) -> None:
+        """Run one processor and free what nobody needs any more."""
+        self.begun.add(name)
+        spec = self.topology[name]
+        made: Mapping[DataRef, Columns]
+        if self.isolate is not None and spec.expendable:
+            made = self.isolate(self.topology, spec, self.source, self.at_hand, self.state, self.result)
+        elif spec.dispatch == DispatchPolicy.AFTER_COMPUTATION:
+            made = _run_processor(self.topology, spec, self.source, self.at_hand, self.state, self.result)
+        else:
+            made = self._with_dispatch(spec)
+        self._enter(made)
+        self.done.add(name)
+        for used in self.uses.get(name, ()):
+            self.left[used] -= 1
+            if not self.left[used]:
+                for ref in [r for r in self.at_hand if used.covers(r)] if used.is_family else [used]:
+                    self.at_hand.pop(ref, None)
+
+    def _enter(self, made: Mapping[DataRef, Columns]) -> None:
+        self.at_hand.update((ref, columns) for ref, columns in made.items() if ref.is_in(self.users))
+        self.result.outputs.update((ref, columns) for ref, columns in made.items() if ref.is_in(self.leaving))
+
+    def _with_dispatch(self, spec: DataProcessorSpec) -> Mapping[DataRef, Columns]:
+        dispatcher = _Dispatcher(self, spec)
+        try:
+            made = _run_processor(
+                self.topology, spec, self.source, self.at_hand, self.state, self.result, dispatcher.made
+            )
+        except Exception:
+            if dispatcher.error is None:
+                raise
+            raise dispatcher.error from dispatcher.error.__cause__  # the consumer's, which came first
+        if dispatcher.error is not None:
+            raise dispatcher.error
+        if spec.name in self.result.seconds:
+            self.result.seconds[spec.name] -= dispatcher.seconds
+        return {ref: columns for ref, columns in made.items() if not self._is_used_up(ref)}
+
+    def is_ready(self, name: str) -> bool:
+        """Return whether a processor that has not begun has all that it can get on this timeframe."""
+        return all(
+            route.producer not in self.members or route.producer in self.done or self._has_all(wanted, route.ref)
+            for wanted in self.topology[name].inputs
+            for route in self.topology.routes_to(name, wanted.binding)
+        )
+
+    def _has_all(self, wanted: InputSpec, ref: DataRef) -> bool:
+        if not ref.is_family:
+            return ref in self.at_hand
+        if wanted.subspec != "*":
+            return DataRef(ref.origin, ref.description, int(wanted.subspec)) in self.at_hand
+        share = wanted.metadata.get("subspecs")  # of `parallel`; all others end with their producer
+        return share is not None and all(
+            DataRef(ref.origin, ref.description, int(i)) in self.at_hand for i in share.split(",")
+        )
+
+    def take(self, refs: "list[tuple[DataRef, Columns]]") -> "list[DataRef]":
+        """Enter data that are ready, run who waited for them, and return those that nobody else needs."""
+        self._enter(dict(refs))
+        todo = [ref for ref, _ in refs]
+        while todo:
+            ref = todo.pop()
+            for name in self._takers(ref):
+                if name not in self.begun and self.is_ready(name):
+                    self.processor(name)
+                    todo += [output.ref for output in self.topology[name].outputs]
+        used_up = [ref for ref, _ in refs if self._is_used_up(ref)]
+        for ref in used_up:
+            self.at_hand.pop(ref, None)
+        return [ref for ref in used_up if not ref.is_in(self.leaving)]
+
+    def _takers(self, ref: DataRef) -> list[str]:
+        return [*self.users.get(ref, ()), *(self.users.get(ref.family, ()) if not ref.is_family else ())]
+
+    def _is_used_up(self, ref: DataRef) -> bool:
+        """Return whether all who ask for this very datum are done."""
+        takers = self._takers(ref)
+        askers = (n for n in takers if any(i.matches(ref) for i in self.topology[n].inputs))
+        return bool(takers) and all(name in self.done for name in askers)
+
+
+class _Dispatcher:
+    """Hands on what a processor makes before it returns.
+
+    Attributes
+    ----------
+    error : Exception, optional
+        What a consumer raised; the producer, in whose ``make`` that was, must not catch it.
+    seconds : float
+        Time that consumers took [s].
+    """
+
+    def __init__(self, run: _Run, spec: DataProcessorSpec) -> None:
+        self._run, self._policy = run, spec.dispatch
+        self._waiting: list[tuple[DataRef, Columns]] = []
+        self.error: Exception | None = None
+        self.seconds = 0.0
+
+    def made(self, ref: DataRef, columns: Columns) -> "list[DataRef]":
+        """Take a datum; return those of all taken so far that nobody else needs."""
+        if self.error is not None:
+            return []
+        self._waiting.append((ref, columns))
+        if callable(self._policy) and not self._policy(ref):
+            return []
+        ready, self._waiting = self._waiting, []
+        start = time.perf_counter()
+        try:
+            return self._run.take(ready)
+        except Exception as error:  # noqa: BLE001 - is raised when the producer has returned
+            self.error = error
+            return []
+        finally:
+            self.seconds += time.perf_counter() - start
 
 
 def _run_processor(
@@ -111,13 +244,14 @@ def _run_processor(
     at_hand: Mapping[DataRef, Columns],
     state: WorkerState,
     result: TaskResult,
+    dispatch: Callable[[DataRef, Columns], list[DataRef]] | None = None,
 ) -> Mapping[DataRef, Columns]:
     """Return what one processor makes; errors carry its name, its timeframe and what they cost."""
     ctx = ProcessingContext(
         spec=spec,
         source=source,
         inputs=InputRecord({}),
-        outputs=DataAllocator(spec.outputs),
+        outputs=DataAllocator(spec.outputs, dispatch),
         options=topology.options[spec.name],
         state=state,
         conditions=topology.conditions,
@@ -203,7 +337,11 @@ def _input(
     if wanted.is_clock:
         return ticks(wanted, ctx.timeframe)
     found: dict[DataRef, Columns] = {}
-    for route in topology.routes_to(ctx.spec.name, wanted.binding):
+    routes = topology.routes_to(ctx.spec.name, wanted.binding)
+    if wanted.feedback:  # of an earlier timeframe, as the runner has it
+        at_hand = ctx.state.get(("feedback", topology.fingerprint), dict[DataRef, Columns])
+        routes = tuple(r for r in topology.feedback if (r.consumer, r.binding) == (ctx.spec.name, wanted.binding))
+    for route in routes:
         if route.ref.is_family:
             found |= {ref: at_hand[ref] for ref in sorted(at_hand) if route.ref.covers(ref) and wanted.matches(ref)}
         elif route.ref in at_hand:
@@ -238,13 +376,3 @@ def _content(topology: Topology, wanted: InputSpec, ctx: ProcessingContext) -> A
         raise ProcessorError(f"input {wanted} is a condition, but the workflow was compiled without a store of them")
     make = locate(wanted.default, f"default of input {wanted.binding!r}")
     return ctx.state.get(("default condition", wanted.default), make)
-
-
-def _last_uses(topology: Topology, task: PhysicalTask) -> dict[DataRef, str]:
-    """Return for each datum used in the task the processor that uses it last."""
-    rank = {name: i for i, name in enumerate(task.processors)}
-    uses: dict[DataRef, str] = {}
-    for route in topology.routes:
-        if route.consumer in rank and rank[route.consumer] >= rank[uses.get(route.ref, route.consumer)]:
-            uses[route.ref] = route.consumer
-    return uses

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from o2dask.columns import Schema
 from o2dask.option_values import text_of
-from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, InputSpec, OutputSpec
+from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, DispatchPolicy, InputSpec, OutputSpec
 from o2dask.workflow.drawing import style, svg_drawing
 from o2dask.workflow.names import algorithm_path, word
 from o2dask.workflow.planner import PhysicalTask
@@ -81,6 +81,7 @@ def _badges(p: DataProcessorSpec) -> list[str]:
         *(f"at most {limit:g} {unit}" for limit, unit in limits if limit),
         *(f"{k} {v:g}" for k, v in p.resources.items() if v),
         *[f"policy {word(p.policy)}"] * (p.policy != CompletionPolicy.ALL),
+        *[f"dispatch {word(p.dispatch)}"] * (p.dispatch != DispatchPolicy.AFTER_COMPUTATION),
         *[f"on error {word(p.on_error)}"] * (p.on_error is not None),
         *[f"copy {p.copy[0]} of {p.copy[1]}"] * (p.copy[1] > 1),
         *[f"{p.pipeline} instances in turn"] * (p.pipeline > 1),

@@ -18,6 +18,7 @@ from o2dask.specs import (
     ConfigParamSpec,
     DataProcessorSpec,
     DataRef,
+    DispatchPolicy,
     ErrorPolicy,
     InputSpec,
     Lifetime,
@@ -145,6 +146,7 @@ def _processor_to_json(p: DataProcessorSpec) -> dict[str, Any]:
         "algorithm": _algorithm_to_json(p.algorithm),
         "options": [{**_fields(o), "choices": list(o.choices)} for o in p.options],
         "policy": _policy_to_json(p.policy),
+        "dispatch": _policy_to_json(p.dispatch),
         "on_error": _policy_to_json(p.on_error),
         "expendable": p.expendable,
         "deadline_s": p.deadline_s,
@@ -183,6 +185,7 @@ def _processor_from_json(d: Mapping[str, Any]) -> DataProcessorSpec:
             for o in d["options"]
         ),
         policy=_policy_from_json(d["policy"], CompletionPolicy, f"policy of processor {name!r}"),
+        dispatch=_policy_from_json(d["dispatch"], DispatchPolicy, f"dispatch of processor {name!r}"),
         on_error=_policy_from_json(d["on_error"], ErrorPolicy, f"on_error of processor {name!r}"),
         expendable=bool(d["expendable"]),
         deadline_s=d["deadline_s"],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from o2dask.errors import ConfigError
 from o2dask.option_values import text_of
-from o2dask.specs import CompletionPolicy, DataProcessorSpec, InputSpec, Lifetime
+from o2dask.specs import CompletionPolicy, DataProcessorSpec, DispatchPolicy, InputSpec, Lifetime
 from o2dask.workflow.names import did_you_mean, word
 from o2dask.workflow.planner import PhysicalTask, plan
 from o2dask.workflow.topology import Topology
@@ -63,6 +63,7 @@ def _marks(p: DataProcessorSpec) -> str:
     marks = [
         "expendable" * p.expendable,
         f"policy {word(p.policy)}" * (p.policy != CompletionPolicy.ALL),
+        f"dispatch {word(p.dispatch)}" * (p.dispatch != DispatchPolicy.AFTER_COMPUTATION),
         f"on error {word(p.on_error)}" * (p.on_error is not None),
         f"{p.pipeline} instances in turn" * (p.pipeline > 1),
     ]
