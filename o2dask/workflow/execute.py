@@ -112,12 +112,8 @@ class _Run:
         self.begun: set[str] = set()
         self.done: set[str] = set()
         self.members = set(task.processors)
-        self.users: dict[DataRef, dict[str, None]] = {}
-        self.uses: dict[str, dict[DataRef, None]] = {}
-        for route in topology.routes:
-            if route.consumer in self.members:
-                self.users.setdefault(route.ref, {})[route.consumer] = None
-                self.uses.setdefault(route.consumer, {})[route.ref] = None
+        key = "uses", topology.fingerprint, task.processors
+        self.users, self.uses = state.get(key, lambda: _uses(topology, task))
         self.left = {ref: len(users) for ref, users in self.users.items()}
 
     def processor(self, name: str) -> None:
@@ -200,6 +196,20 @@ class _Run:
         takers = self._takers(ref)
         askers = (n for n in takers if any(i.matches(ref) for i in self.topology[n].inputs))
         return bool(takers) and all(name in self.done for name in askers)
+
+
+def _uses(
+    topology: Topology, task: PhysicalTask
+) -> tuple[dict[DataRef, tuple[str, ...]], dict[str, tuple[DataRef, ...]]]:
+    """Return who uses which datum within a task, and which data each of its processors uses."""
+    members = set(task.processors)
+    pairs = {(route.ref, route.consumer): None for route in topology.routes if route.consumer in members}
+    users: dict[DataRef, list[str]] = {}
+    uses: dict[str, list[DataRef]] = {}
+    for ref, name in pairs:
+        users.setdefault(ref, []).append(name)
+        uses.setdefault(name, []).append(ref)
+    return {ref: tuple(names) for ref, names in users.items()}, {name: tuple(refs) for name, refs in uses.items()}
 
 
 class _Dispatcher:
