@@ -1,11 +1,12 @@
 """``o2dask readout``: timeframes of CTF files to whoever listens, a stream started elsewhere or a foreign device."""
 
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from o2dask.cli.boundary import BAD_DATA, INTERRUPTED
+from o2dask.cli.boundary import BAD_DATA
 from o2dask.cli.parameters import LogJson
 
 __all__ = ["readout"]
@@ -42,6 +43,7 @@ def readout(
     o2dask readout tf.ctf --to tcp://127.0.0.1:5555 --rate 20
     o2dask readout 'run5/*.ctf' --to 'tcp://127.0.0.1:5555?timeout=60' --loop
     """
+    from o2dask.cli.running import Interrupts
     from o2dask.runners.settings import parse_size
     from o2dask.stream.replay import Replayed, replay
     from o2dask.stream.sources import ReplaySource
@@ -50,17 +52,14 @@ def readout(
     source, done = ReplaySource(list(files), loop=loop), Replayed()
     for notice in source.notices:
         _tell(f"note: {notice}", log_json)
-    interrupted = False
-    with Sender(to, split_bytes=parse_size(split) if split else None) as sender:
-        try:
-            replay(source, sender, done, rate=rate, most=timeframes, only=only, tell=lambda text: _tell(text, log_json))
-        except KeyboardInterrupt:
-            interrupted = True
+    tell = partial(_tell, log_json=log_json)
+    with Interrupts() as stop, Sender(to, split_bytes=parse_size(split) if split else None) as sender:
+        replay(source, sender, done, rate=rate, most=timeframes, only=only, tell=tell, is_stopped=stop.is_set)
         if end:
             sender.end()
     _tell(f"{done} to {sender.channel.address}", log_json, stdout=True)
-    if interrupted and not loop:
-        raise typer.Exit(INTERRUPTED)
+    if stop.status and not loop:
+        raise typer.Exit(stop.status)
     if done.n_lost:
         raise typer.Exit(BAD_DATA)
 

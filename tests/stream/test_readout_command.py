@@ -138,22 +138,9 @@ def test_what_cannot_work_is_one_line(ctf, args, words):
 
 def test_ctrl_c_ends_a_loop_in_good_order(ctf):
     receiver = Receiver()
-    command = [
-        sys.executable,
-        "-m",
-        "o2dask.cli.main",
-        "readout",
-        ctf,
-        "--to",
-        receiver.address,
-        "--loop",
-        "--rate",
-        "50",
-    ]
     code = "from o2dask.cli.main import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, command[3:])], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", code, "readout", ctf, "--to", receiver.address, "--loop", "--rate", "50"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         until = time.monotonic() + 30
         while len(receiver.found) < 3:
