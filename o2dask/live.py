@@ -162,7 +162,7 @@ class LiveView:
         state = history[-1] if history else {}
         if not state:
             return f"{self.address}: no run has announced itself yet"
-        waiting = sum(int(queue.get("waiting", 0)) for queue in state.get("queues", {}).values())
+        waiting = sum(int(queue.get("ready", 0)) for queue in state.get("queues", {}).values())
         parts = [
             f"{state.get('workflow', '')} {_status(state, self.is_connected)}",
             f"{state.get('committed', 0)} committed",

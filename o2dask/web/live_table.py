@@ -10,6 +10,8 @@ __all__ = ["live_table"]
 
 COLOURS = {"RUNNING": "#3f9d62", "PAUSED": "#e0a339", "DRAINING": "#3b7dd8", "LOST": "#c0392b"}
 WIDTH, HEIGHT = 260, 36
+TOLD = ("lost", "dropped_full", "incomplete_dropped", "incomplete_passed", "redelivered", "expired")
+"""Counts of a queue that are shown if there are any: what a shifter should know."""
 SHOWN_STATES, SHOWN_HISTOGRAMS = 120, 8
 """Most points of the curve, and most histograms, that are drawn; the rest is counted."""
 
@@ -68,11 +70,17 @@ def _rows(state: Mapping[str, Any], rate: float) -> list[tuple[str, str]]:
 
 
 def _queues(state: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return each queue with what it says of itself, zeros left out but for how many wait."""
+    """Return each queue with how much is in it, and what it has counted."""
     found = []
     for name, status in dict(state.get("queues", {})).items():
-        counts = {k: v for k, v in dict(status).items() if isinstance(v, int) and (v or k == "waiting")}
-        found.append((name.rpartition("/")[2], ", ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in counts.items())))
+        parts = [f"{status.get('ready', 0):,} ready", f"{status.get('leased', 0):,} leased"]
+        if status.get("max_timeframes"):
+            parts.append(f"{status.get('timeframes', 0):,} of {status['max_timeframes']:,} timeframes in its room")
+        if status.get("max_bytes"):
+            parts.append(f"{status.get('bytes', 0) / 1e6:,.0f} of {status['max_bytes'] / 1e6:,.0f} MB")
+        counts = {**dict(status.get("counts", {}))}
+        parts += [f"{counts[key]:,} {key.replace('_', ' ')}" for key in TOLD if counts.get(key)]
+        found.append((name.rpartition("/")[2], ", ".join(parts)))
     return found
 
 

@@ -134,7 +134,9 @@ def until(check, seconds=10.0):
 
 
 def state(**more):
-    queues = {"s/parts": {"waiting": 3, "leased": 1}, "s/timeframes": {"waiting": 2, "leased": 0}}
+    room = {"timeframes": 5, "max_timeframes": 64, "bytes": 7_000_000, "max_bytes": 10**9}
+    parts = {"ready": 3, "leased": 1, **room, "counts": {"in": 9, "redelivered": 4}}
+    queues = {"s/parts": parts, "s/timeframes": {"ready": 2, "leased": 0}}
     base = {"state": "RUNNING", "committed": 0, "in_flight": 2, "window": 8, "n_workers": 2, "busy_fraction": 0.5}
     return base | {"queues": queues} | more
 
@@ -153,7 +155,12 @@ def test_a_view_shows_what_a_run_announces(client, cluster):
         text = str(view)
         assert "40 committed, 10.0 TF/s, 2 in flight, 5 queued, 2 workers" in text
         html = view._repr_html_()
-        assert "&lt;async&gt;" in html and "queue parts" in html and "waiting 3" in html and "<polyline" in html
+        assert (
+            "&lt;async&gt;" in html
+            and "queue parts" in html
+            and "3 ready, 1 leased, 5 of 64 timeframes in its room, 7 of 1,000 MB, 4 redelivered" in html
+            and "<polyline" in html
+        )
         board.heard([filled(1.0, 2.0), filled(3.0)])
         board.tick(time.time(), state)
         until(lambda: "qc/pt" in view.histograms)
