@@ -12,12 +12,16 @@ from o2dask.reco.tpc.kernels_types import Detector
 
 __all__ = ["HOST", "Backend"]
 
+_ROOM = 1.3
+"""Memory of an array with room over its own; what is never written costs no memory (pages come on first use)."""
+
 
 class Backend:
     """The cores of this machine; a device overrides what differs. What is built once lives here: geometry and field."""
 
     claim_dtype: type = np.uint8
-    """What marks a cluster as used: a flag, or (int32) how early the seed comes whose track has it."""
+    """What marks a cluster as used: a flag where seeds are followed one after the other (a core follows a sector's), or
+    int32, how early the seed comes whose track has it, where all are followed side by side (`candidates`)."""
 
     def __init__(self) -> None:
         self._built: dict[Hashable, Any] = {}
@@ -41,12 +45,37 @@ class Backend:
         return detector
 
     def fetch(self, array: Any) -> np.ndarray:
-        """Return an array on the host."""
+        """Return an array on the host; not to be written to."""
         return np.asarray(array)
 
     def empty(self, shape: "int | tuple[int, ...]", dtype: "type | str") -> Any:
         """Return an array for kernels to fill, the caller's own."""
         return np.empty(shape, dtype)
+
+    def room(self, shape: "int | tuple[int, ...]", dtype: "type | str") -> Any:
+        """Return an array for kernels to fill that `extend` can go on behind."""
+        n, *rest = (shape,) if isinstance(shape, int) else shape
+        return np.empty((int(n * _ROOM), *rest), dtype)[:n]
+
+    def take(self, array: Any, index: Any) -> Any:
+        """Return the rows `index` of an array, both where kernels read them; with room behind."""
+        out = self.room((len(index), *array.shape[1:]), array.dtype)
+        np.take(array, index, axis=0, out=out, mode="clip")
+        return out
+
+    def extend(self, a: Any, b: Any) -> Any:
+        """Return `a` followed by `b`; written behind `a` where its memory has room (`room`), else a copy."""
+        buffer, n = a.base, len(a) + len(b)
+        if (
+            isinstance(buffer, np.ndarray)
+            and buffer.dtype == a.dtype
+            and buffer.shape[1:] == a.shape[1:]
+            and buffer.ctypes.data == a.ctypes.data
+            and len(buffer) >= n
+        ):
+            buffer[len(a) : n] = b
+            return buffer[:n]
+        return np.concatenate([a, b])
 
     def scratch(self, name: str, shape: "int | tuple[int, ...]", dtype: "type | str") -> Any:
         """Return an array that is used until the next timeframe; `name` tells it from others."""

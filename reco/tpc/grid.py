@@ -1,6 +1,6 @@
 """Clusters as the tracker sees them: positions in sector frames, and a grid of cells over each pad row."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from o2dask.reco.geometry.tpc import gas as gas_constants
 from o2dask.reco.tpc.backend import HOST, Backend
 from o2dask.reco.tpc.field import field_coefficients
 from o2dask.reco.tpc.kernels_grid import count_rows, drift_range, fill_rows, sort_cells
+from o2dask.reco.tpc.kernels_hits import drift_of_rows
 from o2dask.reco.tpc.kernels_types import (
     GAS_KNOTS,
     GAS_LOSS,
@@ -133,18 +134,29 @@ def sort_clusters(
     else:
         order = np.empty(n, np.int32)
         fill_rows(sector, row, row_start, np.empty(N_SECTORS * N_ROWS, np.int32), order)
-    grid = _empty_grid(n, sector, z, detector, backend)
-    index = backend.scratch("grid.index", n, np.int32)
     columns = backend.send((y, z, order, row_start))
+    grid = _empty_grid(n, _drift_span(sector, z, columns, backend), detector, backend)
+    index = backend.scratch("grid.index", n, np.int32)
     backend.run(sort_cells, len(row_start) - 1, *columns, backend.resident(detector).row_half, grid, index)
     return SortedClusters(grid, index, row_start)
 
 
-def _empty_grid(n: int, sector: np.ndarray, z: np.ndarray, detector: Detector, backend: Backend) -> Grid:
+def _drift_span(
+    sector: np.ndarray, z: np.ndarray, columns: tuple[Any, ...], backend: Backend
+) -> tuple[np.float32, np.float32]:
+    """Return the least and the largest z towards the own side [cm], found where z is; (inf, -inf) of no cluster."""
+    if isinstance(z, np.ndarray):
+        return drift_range(sector, z)
+    span = backend.empty((N_SECTORS * N_ROWS, 2), np.float32)
+    backend.run(drift_of_rows, N_SECTORS * N_ROWS, *columns[1:], span)
+    rows = backend.fetch(span)
+    return rows[:, 0].min(), rows[:, 1].max()
+
+
+def _empty_grid(n: int, span: tuple[np.float32, np.float32], detector: Detector, backend: Backend) -> Grid:
     w_min, w_max = DRIFT_LENGTH_CM - 1.0, DRIFT_LENGTH_CM
     if n:
-        least, largest = drift_range(sector, z)
-        w_min, w_max = min(w_min, float(least)), max(w_max, float(largest))
+        w_min, w_max = min(w_min, float(span[0])), max(w_max, float(span[1]))
     width = 2 * detector.row_half
     area = N_SECTORS * float(width.sum()) * (w_max - w_min) / max(n, 1)
     dy = max(np.sqrt(area / _ASPECT), _MIN_DY)

@@ -6,10 +6,11 @@ import numpy as np
 
 from o2dask.reco.geometry.tpc import N_ROWS
 from o2dask.reco.tpc.backend import HOST, Backend
+from o2dask.reco.tpc.kernels_hits import shift_hits
 from o2dask.reco.tpc.kernels_merging import Ends, Matching, find_partners
 from o2dask.reco.tpc.kernels_types import Detector
 from o2dask.reco.tpc.params import TpcTrackingParams
-from o2dask.reco.tpc.segments import Fitted, Hits, Segments, extended, fit_segments, take_ragged
+from o2dask.reco.tpc.segments import Fitted, Hits, Segments, fit_segments, take_ragged
 
 __all__ = ["Joined", "join_crossing", "join_pieces"]
 
@@ -27,14 +28,14 @@ def join_pieces(
 ) -> Joined:
     """Return the tracks with their pieces joined, those of one side, or any where z is the true one."""
     tracks = Joined(segments, fitted, np.full(len(segments.par), np.nan, np.float32))
-    ends = _ends(tracks, is_crossing=False)
+    ends = _ends(tracks, backend, is_crossing=False)
     partner, _ = _mutual(ends, detector, _matching(params, 2 if params.is_absolute else 0, is_crossing=False), backend)
     return _join(tracks, partner, None, detector, params, backend)
 
 
 def join_crossing(tracks: Joined, detector: Detector, params: TpcTrackingParams, backend: Backend = HOST) -> Joined:
     """Return the tracks with pieces on both sides of the central electrode joined, their z being the true one."""
-    ends = _ends(tracks, is_crossing=True)
+    ends = _ends(tracks, backend, is_crossing=True)
     partner, shift = _mutual(ends, detector, _matching(params, 1, is_crossing=True), backend)
     return _join(tracks, partner, shift, detector, params, backend)
 
@@ -45,14 +46,14 @@ def _matching(params: TpcTrackingParams, sides: int, *, is_crossing: bool) -> Ma
     return Matching(i4(sides), i4(is_crossing), gap, overlap, f4(params.merge_chi2), f4(params.merge_window))
 
 
-def _ends(tracks: Joined, *, is_crossing: bool) -> Ends:
+def _ends(tracks: Joined, backend: Backend, *, is_crossing: bool) -> Ends:
     segments, fitted, i4 = tracks.segments, tracks.fitted, np.int32
     hits = segments.hits
     outer, inner = hits.first[1:] - 1, hits.first[:-1]
     is_open = fitted.n_used > 0
-    out_row = hits.row[outer].astype(i4)
-    out_sector = hits.sector[outer].astype(i4)
-    in_row = np.where(is_open, hits.row[inner], 0).astype(i4)
+    out_row = backend.fetch(backend.take(hits.row, outer)).astype(i4)
+    out_sector = backend.fetch(backend.take(hits.sector, outer)).astype(i4)
+    in_row = np.where(is_open, backend.fetch(backend.take(hits.row, inner)), 0).astype(i4)
     # nothing lies beyond the outermost row
     rows = np.flatnonzero(is_open & (out_row < N_ROWS - 1))
     z = segments.par[:, 2]
@@ -118,27 +119,28 @@ def _join(
     if not len(heads):
         return tracks
     piece_first, at = take_ragged(segments.hits.first, pieces)
-    hits = Hits(piece_first[offsets], *(part[at] for part in segments.hits[1:]))
+    there = backend.send(at)
+    hits = Hits(piece_first[offsets], *(backend.take(part, there) for part in segments.hits[1:]))
     par = segments.par[heads]
     shifts = np.full(len(heads), np.nan, np.float32)
     if shift is not None:
         shifts = shift[heads]
-        outer = hits.sector[hits.first[1:] - 1]
+        outer = backend.fetch(backend.take(hits.sector, hits.first[1:] - 1))
         par[:, 2] += np.where(outer < 18, shifts, -shifts)
-        per_hit = np.repeat(shifts, np.diff(hits.first))
-        hits = hits._replace(z=hits.z + np.where(hits.sector < 18, per_hit, -per_hit))
+        backend.run(shift_hits, len(shifts), *backend.send((hits.first, shifts)), hits.sector, hits.z)
     joined = Segments(par, segments.cov[heads], hits)
     again = fit_segments(joined, detector, params.chi2_fit, backend)
     fitted.n_used[pieces] = 0
     both = Segments(
         np.concatenate([segments.par, par]),
         np.concatenate([segments.cov, joined.cov]),
-        _concatenated(segments.hits, hits),
+        _concatenated(segments.hits, hits, backend),
     )
-    fits = Fitted(*(extended(*parts) for parts in zip(fitted, again, strict=True)))
+    states = (np.concatenate(parts) for parts in zip(fitted[:-1], again[:-1], strict=True))
+    fits = Fitted(*states, backend.extend(fitted.path, again.path))
     return Joined(both, fits, np.concatenate([tracks.shift, shifts]))
 
 
-def _concatenated(a: Hits, b: Hits) -> Hits:
+def _concatenated(a: Hits, b: Hits, backend: Backend) -> Hits:
     first = np.concatenate([a.first, a.first[-1] + b.first[1:]])
-    return Hits(first, *(extended(*parts) for parts in zip(a[1:], b[1:], strict=True)))
+    return Hits(first, *(backend.extend(*parts) for parts in zip(a[1:], b[1:], strict=True)))

@@ -8,14 +8,11 @@ from o2dask.reco.tpc.backend import HOST, Backend
 from o2dask.reco.tpc.kernels_fit import fit_tracks
 from o2dask.reco.tpc.kernels_types import Detector
 
-__all__ = ["Fitted", "Hits", "Segments", "extended", "fit_segments", "take_ragged", "with_room"]
-
-_ROOM = 1.3
-"""Memory of an array with room over its own; what is never written costs no memory (pages come on first use)."""
+__all__ = ["Fitted", "Hits", "Segments", "fit_segments", "take_ragged"]
 
 
 class Hits(NamedTuple):
-    """Clusters of tracks, of one track contiguous and innermost first.
+    """Clusters of tracks, of one track contiguous and innermost first; all but `first` where the backend's kernels run.
 
     first : (n + 1,) int32; cluster : (m,) int32, rows of the input; y, z : (m,) float32 [cm]; row, sector : (m,) uint8.
     width : (m, 2) float32, squared widths along y and z [cm2], 0 where not known.
@@ -44,7 +41,8 @@ class Segments(NamedTuple):
 class Fitted(NamedTuple):
     """Tracks after a fit: state and covariance at the innermost cluster used, in the frame of `sector`.
 
-    chi2 : (n,) float32; n_used : (n,) int32; sector : (n,) uint8; path : (m,) float32 per cluster [cm], 0: not used.
+    chi2 : (n,) float32; n_used : (n,) int32; sector : (n,) uint8; path : (m,) float32 per cluster [cm], 0: not used,
+    where the backend's kernels run.
     """
 
     par: np.ndarray
@@ -64,37 +62,15 @@ def take_ragged(first: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.nda
     return offsets, at
 
 
-def with_room(shape: "int | tuple[int, ...]", dtype: "type | str") -> np.ndarray:
-    """Return an empty array whose memory goes on behind it: `extended` then copies nothing."""
-    n, *rest = (shape,) if isinstance(shape, int) else shape
-    return np.empty((int(n * _ROOM), *rest), dtype)[:n]
-
-
-def extended(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return `a` followed by `b`; written behind `a` where its memory has room, else a copy."""
-    buffer, n = a.base, len(a) + len(b)
-    if (
-        isinstance(buffer, np.ndarray)
-        and buffer.dtype == a.dtype
-        and buffer.shape[1:] == a.shape[1:]
-        and buffer.ctypes.data == a.ctypes.data
-        and len(buffer) >= n
-    ):
-        buffer[len(a) : n] = b
-        return buffer[:n]
-    return np.concatenate([a, b])
-
-
 def fit_segments(segments: Segments, detector: Detector, chi2_drop: float, backend: Backend = HOST) -> Fitted:
     """Return the fit of every track inwards, from its outermost cluster to its innermost."""
     n, hits, f4 = len(segments.par), segments.hits, np.float32
     columns = backend.send((hits.first, hits.y, hits.z, hits.row, hits.sector, hits.width))
     par, cov = backend.send(segments.par.copy()), backend.empty((n, 15), f4)
     chi2, last = backend.empty(n, f4), backend.empty((n, 3), np.int32)
-    path = with_room(len(hits.cluster), f4) if backend is HOST else backend.empty(len(hits.cluster), f4)
-    out = (par, cov, chi2, last, path)
-    backend.run(fit_tracks, n, *columns, backend.resident(detector), f4(chi2_drop), *out)
-    par, cov, chi2, last, path = (backend.fetch(part) for part in out)
+    path = backend.room(len(hits.cluster), f4)
+    backend.run(fit_tracks, n, *columns, backend.resident(detector), f4(chi2_drop), par, cov, chi2, last, path)
+    par, cov, chi2, last = (backend.fetch(part) for part in (par, cov, chi2, last))
     inner = hits.first[:-1] + np.maximum(last[:, 1], 0)
-    sector = hits.sector[inner] if n else np.zeros(0, np.uint8)
-    return Fitted(par, cov, chi2, last[:, 0], sector, path)
+    sector = backend.fetch(backend.take(hits.sector, inner)) if n else np.zeros(0, np.uint8)
+    return Fitted(par, cov, chi2, last[:, 0].copy(), sector, path)

@@ -7,14 +7,16 @@ import numpy as np
 
 from o2dask.reco.geometry.tpc import BZ_KG, N_ROWS, N_SECTORS
 from o2dask.reco.tpc.backend import HOST, Backend
+from o2dask.reco.tpc.candidates import find_by_candidate
 from o2dask.reco.tpc.grid import SortedClusters, make_detector, sort_clusters
 from o2dask.reco.tpc.kernels_following import fill_tracks, find_color
 from o2dask.reco.tpc.kernels_helix import B2C
+from o2dask.reco.tpc.kernels_hits import collect_hits
 from o2dask.reco.tpc.kernels_types import Detector, Search, SeedPass
 from o2dask.reco.tpc.loopers import chains_of_legs
 from o2dask.reco.tpc.merging import Joined, join_crossing, join_pieces
 from o2dask.reco.tpc.params import SeedRound, TpcTrackingParams
-from o2dask.reco.tpc.segments import Hits, Segments, fit_segments, take_ragged, with_room
+from o2dask.reco.tpc.segments import Hits, Segments, fit_segments
 
 __all__ = ["TrackResult", "find_tracks", "track_clusters"]
 
@@ -97,7 +99,14 @@ def make_round(seed_round: SeedRound, bz: float) -> SeedPass:
 def find_tracks(
     clusters: SortedClusters, detector: Detector, params: TpcTrackingParams, backend: Backend = HOST
 ) -> Segments:
-    """Return the tracks that seeding and following find; marks their clusters as used."""
+    """Return the tracks that seeding and following find; marks their clusters as used.
+
+    The same tracks, bit by bit, whether seeds are followed one after the other or side by side (`candidates`).
+    """
+    bz, search = float(detector.field[0]), make_search(params)
+    rounds = [make_round(seed_round, bz) for seed_round in params.rounds]
+    if backend.claim_dtype is np.int32:
+        return find_by_candidate(clusters, detector, search, rounds, backend)[0]
     reach = _within_reach(np.diff(clusters.row_start).reshape(N_SECTORS, N_ROWS).sum(1))
     pool_start = _offsets(np.stack([reach // params.min_clusters, reach], axis=1))
     n_tracks, n_hits = (int(k) for k in pool_start[-1])
@@ -117,22 +126,18 @@ def find_tracks(
         scratch("work.hits", (N_SECTORS, N_ROWS), i4),
         scratch("work.hit_sector", (N_SECTORS, N_ROWS), i4),
     )
-    search, starts, there = make_search(params), backend.send(pool_start), backend.resident(detector)
-    for seed_round in params.rounds:
-        seeding = make_round(seed_round, float(detector.field[0]))
+    starts, there = backend.send(pool_start), backend.resident(detector)
+    for seeding in rounds:
         for color in range(3):
             backend.run(find_color, 12, color, clusters.grid, there, search, seeding, work, pool, starts)
     out_start = _offsets(backend.fetch(pool[0]))
     n, m = (int(k) for k in out_start[-1])
-    par, cov, first = backend.empty((n, 6), f4), backend.empty((n, 15), f4), backend.empty(n + 1, i4)
-    make = with_room if backend is HOST else backend.empty
-    hits = make(m, i4), make(m, f4), make(m, f4), make(m, u1), make(m, u1)
+    par, cov, first = np.empty((n, 6), f4), np.empty((n, 15), f4), np.empty(n + 1, i4)
+    hits = tuple(backend.room(m, dtype) for dtype in (i4, f4, f4, u1, u1))
     out = (par, cov, first, hits)
-    backend.run(fill_tracks, N_SECTORS, pool, starts, backend.send(out_start), clusters.grid, clusters.source, *out)
-    par, cov, first = (backend.fetch(part) for part in (par, cov, first))
+    backend.run(fill_tracks, N_SECTORS, pool, starts, out_start, clusters.grid, clusters.source, *out)
     first[n] = m
-    cluster, y, z, row, sector = (backend.fetch(part) for part in hits)
-    return Segments(par, cov, Hits(first, cluster, y, z, row, sector, np.zeros((m, 2), f4)))
+    return Segments(par, cov, Hits(first, *hits, np.zeros((m, 2), f4)))
 
 
 def _offsets(count: np.ndarray) -> np.ndarray:
@@ -182,8 +187,7 @@ def track_clusters(
     clock.lap("grid")
     segments = find_tracks(clusters, detector, params, backend)
     if widths is not None:
-        own = with_room((len(segments.hits.cluster), 2), np.float32)
-        np.take(widths, segments.hits.cluster, axis=0, out=own)
+        own = backend.take(backend.send(widths), segments.hits.cluster)
         segments = segments._replace(hits=segments.hits._replace(width=own))
     clock.lap("finding")
     fitted = fit_segments(segments, detector, params.chi2_fit, backend)
@@ -212,17 +216,18 @@ def _result(
         offsets, chosen = chains_of_legs(fitted.par[rows], fitted.sector[rows], bz, params.loopers, backend)
         legs = rows[chosen]
     keep[legs] = False
-    used = fitted.path > 0
     # loopers come last: their first leg gives the track
-    rows = np.concatenate([np.flatnonzero(keep), legs[offsets[:-1]]])
-    _, of_legs = take_ragged(hits.first, legs)
-    of_legs = of_legs[used[of_legs]]
-    used &= np.repeat(keep, np.diff(hits.first))
-    at = np.concatenate([np.flatnonzero(used), of_legs])
-    per_looper = np.add.reduceat(fitted.n_used[legs], offsets[:-1]) if len(legs) else np.zeros(0, np.int32)
-    first = np.zeros(len(rows) + 1, np.int32)
-    np.cumsum(np.concatenate([fitted.n_used[keep], per_looper]), out=first[1:])
-    par, cov, chi2, _, sector, path = fitted
-    n_fit = fitted.n_used[rows]
-    members = (hits.cluster[at], path[at], hits.row[at], hits.sector[at], hits.z[at])
-    return TrackResult(par[rows], cov[rows], chi2[rows], sector[rows], first, n_fit, *members, shift[rows], stages)
+    whole = np.flatnonzero(keep)
+    rows, pieces = np.concatenate([whole, legs[offsets[:-1]]]), np.concatenate([whole, legs])
+    piece_first = np.zeros(len(pieces) + 1, np.int32)
+    np.cumsum(fitted.n_used[pieces], out=piece_first[1:])
+    first = piece_first[np.concatenate([np.arange(len(whole)), len(whole) + offsets])]
+    m, i4, f4, u1 = int(piece_first[-1]), np.int32, np.float32, np.uint8
+    out = tuple(backend.empty(m, dtype) for dtype in (i4, f4, u1, u1, f4))
+    there = backend.send((pieces.astype(i4), hits.first, piece_first))
+    from_hits = (hits.cluster, fitted.path, hits.row, hits.sector, hits.z)
+    backend.run(collect_hits, len(pieces), *there, from_hits, out)
+    par, cov, chi2, n_used, sector, _ = fitted
+    members = (backend.fetch(part) for part in out)
+    kept = (par[rows], cov[rows], chi2[rows], sector[rows], first, n_used[rows])
+    return TrackResult(*kept, *members, shift[rows], stages)
