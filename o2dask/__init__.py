@@ -25,6 +25,7 @@ _LAZY = {
     "Option": "o2dask.options",
     "OptionGroup": "o2dask.options",
     "OutputSpec": "o2dask.specs",
+    "ServiceSpec": "o2dask.services",
     "Task": "o2dask.specs",
     "WorkflowSpec": "o2dask.specs",
     "connect": "o2dask.live",
@@ -40,7 +41,8 @@ _LAZY = {
     "time_pipeline": "o2dask.workflow.builders",
 }
 _ANALYSIS = (
-    *("AnalysisTask", "Builds", "Configurable", "Filter", "Filtered", "Hist", "Join", "Output", "Preslice"),
+    *("AnalysisTask", "Builds", "Configurable", "ConfigurableAxis", "ConfigurableGroup", "Filter", "Filtered", "Hist"),
+    *("HistogramRegistry", "Join", "Output", "Partition", "Preslice"),
     *("ProcessSwitch", "Produces", "Service", "Spawns", "col", "declare_index_table", "declare_table"),
     *("extend_table", "overlay", "read_results", "run_tasks"),
 )

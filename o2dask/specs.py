@@ -16,6 +16,7 @@ from o2dask.options import ConfigParamSpec, Option, options_in
 
 if TYPE_CHECKING:
     from o2dask.context import ProcessingContext
+    from o2dask.services.registry import ServiceSpec
 
 __all__ = [
     "AlgorithmSpec",
@@ -189,8 +190,8 @@ class DataProcessorSpec:
         Expected time per timeframe [ms]; the planner fuses neighbours under 50 ms.
     resources : mapping
         Dask resources that the task needs, such as ``{"GPU": 1}``; an amount of 0 asks for nothing.
-    services : tuple of type
-        Services it cannot do without; checked before anything runs.
+    services : tuple of type or ServiceSpec
+        Services it cannot do without; checked before anything runs. A `ServiceSpec` brings one with it.
     labels, metadata : tuple of str, mapping of str to str
         For tools; ``resilient`` says that it may depend on expendable processors.
     copy, pipeline : int
@@ -210,7 +211,7 @@ class DataProcessorSpec:
     memory_mib: float | None = None
     cost_ms: float = 10.0
     resources: Mapping[str, float] = field(default_factory=dict, hash=False)
-    services: tuple[type, ...] = ()
+    services: "tuple[type | ServiceSpec, ...]" = ()
     labels: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     copy: tuple[int, int] = (0, 1)
@@ -234,7 +235,7 @@ class DataProcessorSpec:
             memory_mib: float | None = None,
             cost_ms: float = 10.0,
             resources: Mapping[str, float] = ...,
-            services: tuple[type, ...] = (),
+            services: "tuple[type | ServiceSpec, ...]" = (),
             labels: tuple[str, ...] = (),
             metadata: Mapping[str, str] = ...,
             copy: tuple[int, int] = (0, 1),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from o2dask.errors import WorkflowError
 from o2dask.options import settle
-from o2dask.services.registry import is_service, missing_service
+from o2dask.services.registry import ServiceSpec, is_service, missing_service
 from o2dask.specs import DataProcessorSpec, WorkflowSpec
 from o2dask.workflow.completion import find_uncertain
 from o2dask.workflow.matching import check_conditions, execution_order, match_routes
@@ -68,7 +68,7 @@ def compile_workflow(
 def _check_services(workflow: str, processors: tuple[DataProcessorSpec, ...]) -> None:
     for processor in processors:
         for kind in processor.services:
-            if not is_service(kind):
+            if not isinstance(kind, ServiceSpec) and not is_service(kind):
                 raise WorkflowError(f"workflow {workflow!r}: processor {processor.name!r}: {missing_service(kind)}")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from o2dask.columns import Schema
 from o2dask.option_values import text_of
+from o2dask.services.registry import ServiceSpec
 from o2dask.specs import CompletionPolicy, DataProcessorSpec, DataRef, DispatchPolicy, InputSpec, OutputSpec
 from o2dask.workflow.drawing import style, svg_drawing
 from o2dask.workflow.names import algorithm_path, word
@@ -85,7 +86,7 @@ def _badges(p: DataProcessorSpec) -> list[str]:
         *[f"on error {word(p.on_error)}"] * (p.on_error is not None),
         *[f"copy {p.copy[0]} of {p.copy[1]}"] * (p.copy[1] > 1),
         *[f"{p.pipeline} instances in turn"] * (p.pipeline > 1),
-        *(f"needs {service.__name__}" for service in p.services),
+        *(f"needs {(s.kind if isinstance(s, ServiceSpec) else s).__name__}" for s in p.services),
         *p.labels,
     ]
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from o2dask.columns import Column, Schema
 from o2dask.errors import ConfigError
 from o2dask.option_values import json_of
+from o2dask.services.registry import ServiceSpec
 from o2dask.specs import (
     AlgorithmSpec,
     CompletionPolicy,
@@ -153,7 +154,7 @@ def _processor_to_json(p: DataProcessorSpec) -> dict[str, Any]:
         "memory_mib": p.memory_mib,
         "cost_ms": p.cost_ms,
         "resources": dict(p.resources),
-        "services": [portable_path(service) for service in p.services],
+        "services": [_service_to_json(service) for service in p.services],
         "labels": list(p.labels),
         "metadata": dict(p.metadata),
         "copy": list(p.copy),
@@ -192,7 +193,7 @@ def _processor_from_json(d: Mapping[str, Any]) -> DataProcessorSpec:
         memory_mib=d["memory_mib"],
         cost_ms=float(d["cost_ms"]),
         resources=dict(d["resources"]),
-        services=tuple(locate(path, f"service of processor {name!r}") for path in d["services"]),
+        services=tuple(_service_from_json(one, f"service of processor {name!r}") for one in d["services"]),
         labels=tuple(d["labels"]),
         metadata=dict(d["metadata"]),
         copy=(int(d["copy"][0]), int(d["copy"][1])),
@@ -228,6 +229,20 @@ def _policy_from_json(d: Any, kind: type, what: str) -> Any:
     if isinstance(d, Mapping):
         return locate(d["function"], what)
     return None if d is None else kind(d)
+
+
+def _service_to_json(service: "type | ServiceSpec") -> Any:
+    if not isinstance(service, ServiceSpec):
+        return portable_path(service)
+    build = None if service.build is None else portable_path(service.build)
+    return {"kind": portable_path(service.kind), "build": build, "per": service.per}
+
+
+def _service_from_json(d: Any, what: str) -> Any:
+    if isinstance(d, str):
+        return locate(d, what)
+    build = None if d["build"] is None else locate(d["build"], what)
+    return ServiceSpec(locate(d["kind"], what), build, d["per"])
 
 
 def _fields(option: ConfigParamSpec) -> dict[str, Any]:

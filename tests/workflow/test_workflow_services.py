@@ -1,13 +1,16 @@
 """Services by type: what they do, how long they live, what a run makes of them; and copies of processors."""
 
 import logging
+import sys
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from toy_specs import source, spec
 
 from o2dask.context import WorkerState
-from o2dask.errors import SpecError, WorkflowError
+from o2dask.errors import ConfigError, MissingExtraError, SpecError, WorkflowError
 from o2dask.monitoring.events import Metric as MetricEvent
 from o2dask.runners.inline import run_inline
 from o2dask.runners.nothing import NoSink
@@ -23,16 +26,21 @@ from o2dask.services import (
     QuitBook,
     QuitRequest,
     ScratchFiles,
+    ServiceSpec,
     ThreadPool,
+    device,
     list_services,
+    register_service,
+    registry,
     service,
 )
-from o2dask.specs import DataRef, Task, WorkflowSpec
+from o2dask.specs import ConfigParamSpec, DataRef, Task, WorkflowSpec
 from o2dask.timeframe import enumerated
 from o2dask.workflow import compile_workflow, plan, run_task
 from o2dask.workflow.builders import forward, input_proxy, merge_inputs, output_proxy, parallel, time_pipeline
 from o2dask.workflow.lifecycle import finish
 from o2dask.workflow.matching import Outlets
+from o2dask.workflow.serialise import workflow_from_json, workflow_to_json
 from o2dask.workflow.subset import sub_workflow
 
 REFS = enumerated(8)
@@ -356,3 +364,132 @@ def test_outlets_find_what_a_slow_search_finds():
         for wanted in spec("x", "a:*/*/*;b:T?T/A/*;c:TST/B/0;d:QC/H/*", "").inputs:
             slow = [(p, o) for p in workflow.processors for o in p.outputs if wanted.matches(o.ref)]
             assert outlets.of(wanted, consumer) == [x for x in slow if not (wanted.is_wildcard and x[0] is consumer)]
+
+
+class Fitter:
+    """Of another package: knows nothing of services."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+
+def make_fitter(ctx):
+    return Fitter(ctx.options["seed"])
+
+
+def test_a_class_of_others_comes_as_a_service_with_its_processor(tmp_path):
+    seen = []
+
+    def run(ctx):
+        assert Fitter in ctx.services and ctx.services[Fitter] is ctx.services[Fitter]
+        seen.append(ctx.services[Fitter].seed)
+
+    seed = ConfigParamSpec(name="seed", default=7)
+    brought = ServiceSpec(Fitter, make_fitter, per="processor")
+    assert ran(task(run, services=(brought,), options=(seed,)), refs=REFS[:2]).ok
+    assert seen == [7, 7]
+    with pytest.raises(WorkflowError, match=r"no service Fitter.*give a ServiceSpec"):
+        compiled(task(run, services=(Fitter,)))
+    flow = WorkflowSpec("w", (task(place, services=(brought, Geometry)),))
+    assert workflow_from_json(workflow_to_json(flow)) == flow
+    for bad in ({"kind": 5}, {"kind": Fitter, "build": 5}, {"kind": Fitter, "per": "run"}):
+        with pytest.raises(SpecError, match="service"):
+            ServiceSpec(**bad)
+
+
+def test_services_of_installed_packages_are_found_by_entry_point(monkeypatch):
+    class Entry:
+        def __init__(self, name, found):
+            self.name, self.value, self.found = name, f"somewhere:{name}", found
+
+        def load(self):
+            if isinstance(self.found, Exception):
+                raise self.found
+            return self.found
+
+    class Installed(Fitter):
+        """Made by a package."""
+
+    installed = [Entry("a", Geometry), Entry("b", lambda: register_service(Installed, make_fitter, "timeframe"))]
+    monkeypatch.setattr(registry, "entry_points", lambda group: installed if group == "o2dask.services" else [])
+    registry._load_installed.cache_clear()
+    try:
+        compiled(task(print, services=(Installed,)))
+        assert list_services()["Installed"] == "Made by a package."
+        installed[:] = [Entry("broken", ImportError("no libfit"))]
+        registry._load_installed.cache_clear()
+        with pytest.raises(ConfigError, match=r"service 'broken' .*somewhere:broken cannot be loaded: .*no libfit"):
+            list_services()
+    finally:
+        registry._others.pop(Installed, None), registry._known.pop("Installed", None)
+        monkeypatch.undo()
+        registry._load_installed.cache_clear()
+
+
+def test_the_device_context_tells_of_a_gpu_and_frees_its_pool(monkeypatch):
+    class Pool:
+        freed = 0
+
+        def free_all_blocks(self):
+            type(self).freed += 1
+
+    pool = Pool()
+    cupy = SimpleNamespace(
+        get_default_memory_pool=lambda: pool,
+        cuda=SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=OSError)),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(device, "find_spec", lambda name: name == "cupy")
+    device._count_gpus.cache_clear()
+    ran_on = []
+
+    def on_gpu(ctx):
+        assert ctx.services[DeviceContext].has_gpu and ctx.services[DeviceContext].memory_pool is pool
+        ran_on.append("GPU")
+
+    try:
+        both = {"CPU": lambda ctx: ran_on.append("CPU"), "GPU": on_gpu}
+        assert ran(task(both), refs=REFS[:1]).ok
+        monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 0)
+        device._count_gpus.cache_clear()
+        assert ran(task(both), refs=REFS[:1]).ok
+        with pytest.raises(MissingExtraError, match=r"o2dask\[gpu\]"):
+            _ = DeviceContext().memory_pool
+    finally:
+        device._count_gpus.cache_clear()
+    assert ran_on == ["GPU", "CPU"]
+    assert Pool.freed == 1, "at the end of the worker that had one"
+
+
+def test_what_is_logged_has_the_processor_and_the_timeframe():
+    records = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            records.append((record.name, record.processor, record.timeframe))
+
+    handler = Keep()
+    logging.getLogger("o2dask").addHandler(handler)
+    try:
+        ran(task(lambda ctx: ctx.services[logging.LoggerAdapter].warning("odd"), "finder"), refs=REFS[1:2])
+    finally:
+        logging.getLogger("o2dask").removeHandler(handler)
+    assert records == [("o2dask.processor.finder", "finder", str(REFS[1].id))]
+
+
+def test_the_thread_pool_has_the_threads_of_the_worker_and_ends_with_it(monkeypatch):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    names, pools = set(), []
+
+    def run(ctx):
+        pool = ctx.services[ThreadPool]
+        pools.append(pool)
+        gate = threading.Barrier(3, timeout=10)  # passes only if three run at once
+        names.update(pool.map(lambda _: (gate.wait(), threading.current_thread().name)[1], range(3)))
+        assert pool.submit(pow, 2, 5).result() == 32
+
+    assert ran(task(run), refs=REFS[:2]).ok
+    assert pools[0] is pools[1] and pools[0].n_threads == 3
+    assert len(names) == 3 and all(name.startswith("o2dask") for name in names)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pools[0].submit(pow, 2, 5)
