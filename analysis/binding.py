@@ -5,22 +5,27 @@ reads is what it says, which is what orders the tasks of a train.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from o2dask.analysis import naming
 from o2dask.analysis.declarations import TableSpec
+from o2dask.analysis.errors import close_to
 from o2dask.analysis.expressions import UNKNOWN, Expression, Interval
 from o2dask.analysis.frames import Frame
 from o2dask.analysis.getters import Getter
 from o2dask.analysis.groups import Group, aligned_stems
 from o2dask.analysis.slicing import _rows_of, grouped_by
 from o2dask.analysis.table import Row, Table
-from o2dask.analysis.task import AnalysisTask, Argument, Filter, Process
+from o2dask.analysis.task import AnalysisTask, Argument, Filter, Partition, Process
 from o2dask.errors import DataError
 
-__all__ = ["calls", "filtered", "group_of"]
+__all__ = ["calls", "filtered", "group_of", "selected"]
+
+Called = dict[str | Partition, Table]
+"""Tables by argument, and the rows of partitions."""
 
 
 def calls(task: AnalysisTask, process: Process, frame: Frame) -> Iterator[dict[str, Any]]:
@@ -32,17 +37,38 @@ def calls(task: AnalysisTask, process: Process, frame: Frame) -> Iterator[dict[s
         If a table is not there or not aligned with what it is joined to, naming it, the task and the dataframe.
     """
     where = process.name
-    tables = {argument.name: _table(task, argument, frame, where) for argument in process.arguments}
+    tables: Called = {a.name: _table(task, a, frame, where) for a in process.arguments}
+    partitions: Called = {each: _partition(task, each, process, frame) for each in task.declared(Partition).values()}
     first = process.arguments[0]
     if not first.spec.is_row:
-        yield tables
+        yield _bound(task, {**tables, **partitions})
         return
     parent = tables.pop(first.name)
-    children = {name: grouped for name, table in tables.items() if (grouped := _grouped(parent, table)) is not None}
+    children = {**tables, **partitions}
+    groupings = {name: grouped for name, table in children.items() if (grouped := _grouped(parent, table)) is not None}
     for i, number in enumerate(_row_numbers(parent)):
         row = Row(parent[i : i + 1])
-        own = {name: _rows_of(tables[name], grouping, int(number)) for name, grouping in children.items()}
-        yield {first.name: row} | tables | own
+        own = {name: _rows_of(children[name], grouping, int(number)) for name, grouping in groupings.items()}
+        yield {first.name: row, **_bound(task, children | own)}
+
+
+def _bound(task: AnalysisTask, tables: Called) -> dict[str, Any]:
+    """Give a task its partitions and return the rest, the arguments of a call."""
+    for partition, rows in tables.items():
+        if isinstance(partition, Partition):
+            partition.__set__(task, rows)
+    return {name: table for name, table in tables.items() if isinstance(name, str)}
+
+
+def _partition(task: AnalysisTask, partition: Partition, process: Process, frame: Frame) -> Table:
+    """Return the rows of a partition; its table has all columns of the argument that has its trees, if there is one."""
+    where = f"partition {partition.name!r} of {process.name}"
+    holders = [a.spec for a in process.arguments if set(partition.spec.names) <= set(a.spec.names)]
+    spec = replace(holders[0] if holders else partition.spec, is_row=False, is_filtered=partition.spec.is_filtered)
+    table = _table(task, Argument(partition.name, spec), frame, where)
+    if absent := partition.expression.columns - table.getters.keys():
+        raise DataError(f"{where}: {spec} has no {sorted(absent)[0]!r}; {close_to(sorted(absent)[0], table.getters)}")
+    return selected(table, partition.expression, task.settings)
 
 
 def group_of(spec: TableSpec, frame: Frame, where: str) -> Group:
@@ -58,6 +84,11 @@ def filtered(table: Table, filters: Mapping[str, Filter], settings: Mapping[str,
     condition = chosen[0]
     for other in chosen[1:]:
         condition = condition & other
+    return selected(table, condition, settings)
+
+
+def selected(table: Table, condition: Expression, settings: Mapping[str, Any]) -> Table:
+    """Return the rows that fulfil a condition; row groups in which no row can are not read."""
     table = _without_hopeless_groups(table, condition, settings)
     mask = condition.evaluate(lambda name: getattr(table, name)(), settings)
     mask = np.broadcast_to(np.asarray(mask, bool), (len(table),))

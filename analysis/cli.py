@@ -124,7 +124,7 @@ def configure(
 
     Tasks that are not there are an error if `is_strict`; a file may hold more, as O2's do.
     """
-    from o2dask.analysis.configuration import ProcessSwitch, find_option
+    from o2dask.analysis.configuration import find_option
     from o2dask.workflow.names import did_you_mean, listed
 
     by_name = {task.name: task for task in tasks}
@@ -138,7 +138,7 @@ def configure(
         n_taken = 0
         for task in tasks:
             try:
-                found = find_option(option, task.settings | task.declared(ProcessSwitch), task.name)
+                found = find_option(option, task.settings, task.name)
             except ConfigError:
                 continue
             task.configure({found: value})
@@ -202,13 +202,11 @@ def _tell(result: "Result", out: Path, status: int, log_json: bool) -> None:
 
 
 def _shown(task: "AnalysisTask") -> str:
-    from o2dask.analysis.configuration import Configurable, ProcessSwitch
+    from o2dask.option_values import text_of
 
     text = (type(task).__doc__ or "").strip().split("\n", 1)[0]
     lines = [f"{task.name}: {text}"]
     lines += [f"  {p.name}({', '.join(f'{a.name}: {a.spec}' for a in p.arguments)})" for p in task.processes]
     lines += [f"  makes {maker.spec}" for maker in task.makers.values()]
-    helps = {name: each.help for name, each in task.declared(Configurable).items()}
-    helps |= {name: each.help for name, each in task.declared(ProcessSwitch).items()}
-    lines += [f"  {task.name}.{name}={value}  {helps[name]}" for name, value in task.settings.items()]
+    lines += [f"  {task.name}.{name}={text_of(value)}  {task.helps[name]}" for name, value in task.settings.items()]
     return "\n".join(lines)

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
-from o2dask.analysis.configuration import Configurable, ProcessSwitch, find_option
+from o2dask.analysis.configuration import Configurable, ConfigurableGroup, ProcessSwitch, find_option
 from o2dask.analysis.declarations import IndexTable, SpawnedTable, TableSpec
 from o2dask.analysis.expressions import Expression
+from o2dask.analysis.histograms import HistogramRegistry
 from o2dask.analysis.outputs import Output, is_hist
 from o2dask.analysis.producing import Builds, Produces, Spawns, TableCursor
 from o2dask.analysis.slicing import Preslice
 from o2dask.errors import ConfigError, SpecError
+from o2dask.options import flattened
 
-__all__ = ["AnalysisTask", "Argument", "Filter", "Process", "Service"]
+__all__ = ["AnalysisTask", "Argument", "Filter", "Partition", "Process", "Service"]
 
 K = TypeVar("K")
 
@@ -38,6 +40,39 @@ class Filter:
 
     def __repr__(self) -> str:
         return f"Filter({self.expression!r})"
+
+
+class Partition:
+    """Rows of a table under a name: ``positive = Partition(Tracks, col.sign > 0)``, then ``self.positive.pt()``.
+
+    While a process function runs it is the rows of the dataframe that pass; where the function is called per row
+    (``collision: o2.Collision``), those of them that belong to the row. Of ``Filtered[Tracks]``: only those that pass
+    the filters of the task as well.
+    """
+
+    def __init__(self, spec: TableSpec, expression: Expression) -> None:
+        if not isinstance(spec, TableSpec) or spec.is_row:
+            raise SpecError(f"Partition: want a table such as o2.Tracks, got {spec!r}")
+        if not isinstance(expression, Expression) or not expression.columns:
+            raise SpecError(f"Partition: want a condition on getters, such as o2.col.sign > 0; got {expression!r}")
+        self.spec, self.expression, self.name = spec, expression, "partition"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        """Return the rows of the dataframe, or of the row, that the task is being called with."""
+        if instance is None:
+            return self
+        if self.name not in instance.__dict__:
+            raise SpecError(f"partition {self.name!r} of {instance!r}: has rows while a process function runs only")
+        return instance.__dict__[self.name]
+
+    def __set__(self, instance: object, value: Any) -> None:
+        instance.__dict__[self.name] = value
+
+    def __repr__(self) -> str:
+        return f"Partition({self.spec}, {self.expression!r})"
 
 
 class Service:
@@ -75,10 +110,11 @@ class Process:
 class AnalysisTask:
     """Base of analysis tasks.
 
-    In the class body: `Configurable`, histograms (templates: every task has its own), `Output`, `Filter`, `Preslice`,
-    `Produces`, `Spawns`, `Builds`, `Service`. ``process`` is called per dataframe with the tables that it declares by
-    annotation; if the first is a row (``collision: o2.Collision``) it is called per row, with the rows of the others
-    that belong to it. Functions ``process_...`` under `ProcessSwitch` can be switched on and off.
+    In the class body: `Configurable`, `ConfigurableGroup`, histograms (templates: every task has its own) and
+    `HistogramRegistry`, `Output`, `Filter`, `Partition`, `Preslice`, `Produces`, `Spawns`, `Builds`, `Service`.
+    ``process`` is called per dataframe with the tables that it declares by annotation; if the first is a row
+    (``collision: o2.Collision``) it is called per row, with the rows of the others that belong to it. Functions
+    ``process_...`` under `ProcessSwitch` can be switched on and off.
 
     Parameters
     ----------
@@ -113,6 +149,8 @@ class AnalysisTask:
         for key, template in self._members.items():
             if is_hist(template):
                 vars(self)[key] = _empty(template)
+            elif isinstance(template, ConfigurableGroup):
+                vars(self)[key] = template.of_task()
             elif isinstance(template, dict) and template and all(map(is_hist, template.values())):
                 vars(self)[key] = {inner: _empty(each) for inner, each in template.items()}
             elif isinstance(template, Output):
@@ -129,21 +167,44 @@ class AnalysisTask:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The values of all configurables, and of the switches."""
-        return {name: getattr(self, name) for name in self.declared(Configurable)} | self.switches
+        """The values of all configurables, those of groups as ``group.name``, and of the switches."""
+        plain = {name: each.value_of(self) for name, each in self.declared(Configurable).items()}
+        return plain | {name: each.value_of(group) for name, (group, each) in self._grouped.items()} | self.switches
+
+    @property
+    def helps(self) -> dict[str, str]:
+        """What the settings are, by name."""
+        found = {name: each.help for name, each in self.declared(Configurable).items()}
+        found |= {name: each.help for name, each in self.declared(ProcessSwitch).items()}
+        return found | {name: each.help for name, (_, each) in self._grouped.items()}
+
+    @property
+    def _grouped(self) -> dict[str, tuple[ConfigurableGroup, Configurable[Any]]]:
+        groups = {name: vars(self)[name] for name in self.declared(ConfigurableGroup)}
+        return {f"{g}.{name}": (group, each) for g, group in groups.items() for name, each in group.members().items()}
 
     def configure(self, settings: Mapping[str, Any]) -> None:
-        """Set configurables and switches, from values or texts, by names in any spelling (etaMax, eta_max)."""
-        known: dict[str, Any] = {**self.declared(Configurable), **self.declared(ProcessSwitch)}
-        for given, value in settings.items():
+        """Set configurables and switches, from values or texts, by names in any spelling (etaMax, eta_max).
+
+        Those of a group are ``{"cuts": {"eta_max": 0.5}}`` or ``{"cuts.eta_max": 0.5}``. Histograms of a registry are
+        made anew, empty.
+        """
+        grouped = self._grouped
+        known: dict[str, Any] = {**self.declared(Configurable), **self.declared(ProcessSwitch), **grouped}
+        for given, value in flattened(settings, known):
             option = find_option(given, known, f"task {self.name!r}")
             try:
                 if option in self.switches:
                     self.switches[option] = known[option].convert(value)
+                elif option in grouped:
+                    group, setting = grouped[option]
+                    setattr(group, setting.name, value)
                 else:
                     setattr(self, option, value)
             except SpecError as error:
                 raise SpecError(f"task {self.name!r}: {error}") from None
+        for name, registry in self.declared(HistogramRegistry).items():
+            vars(self)[name] = registry.of_task(self)
 
     @cached_property
     def processes(self) -> tuple[Process, ...]:
@@ -170,6 +231,7 @@ class AnalysisTask:
     def inputs(self) -> tuple[TableSpec, ...]:
         """The tables that it reads, one by one."""
         parts = [part for process in self.active for argument in process.arguments for part in argument.spec.parts]
+        parts += [part for partition in self.declared(Partition).values() for part in partition.spec.parts]
         for maker in self.makers.values():
             if isinstance(maker.spec, SpawnedTable):
                 parts += maker.spec.base.parts
@@ -213,8 +275,14 @@ def _process(task: str, name: str, function: Callable[..., Any]) -> Process:
     return Process(name, tuple(arguments))
 
 
+_DECLARATIONS = (
+    *(Configurable, ConfigurableGroup, Filter, HistogramRegistry, Output, Partition, Preslice, ProcessSwitch),
+    *(Produces, Spawns, Builds, Service),
+)
+
+
 def _is_declaration(name: str, member: Any) -> bool:
-    if isinstance(member, (Configurable, Filter, Output, ProcessSwitch, Produces, Spawns, Builds, Preslice, Service)):
+    if isinstance(member, _DECLARATIONS):
         return True
     is_table = isinstance(member, dict) and bool(member) and all(map(is_hist, member.values()))
     return is_hist(member) or is_table or (name.startswith("process") and inspect.isfunction(member))

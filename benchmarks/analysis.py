@@ -2,16 +2,18 @@
 
 The same data, histograms and cut for all; results are compared bin by bin. Formulas of the hand-written loops (which
 fill boost-histogram, through hist) are the shortest numpy has for the same columns. Rows per second of CPU time of one
-process (threads of Arrow included), median of several runs, files in the cache of the system. Tables are written with
-`o2dask.aod`, floats cut to the producer's precision, values made up from a fixed seed. coffea and compiled RDataFrame
-are measured where they import (`pip install coffea root`); see `analysis_peers.py`. Start-up: a fresh interpreter
-imports, opens, runs a task over one dataframe and draws; the best of three runs counts.
+process (threads of Arrow included), median of several runs in turns, files in the cache of the system. Each way has a
+process of its own, so that none profits from what another sets up. Tables are written with `o2dask.aod`, floats cut to
+the producer's precision, values made up from a fixed seed. coffea and compiled RDataFrame are measured where they
+import (`pip install o2dask[peers]`), and named where they do not; see `analysis_peers.py`. Start-up: a fresh
+interpreter imports, opens, runs a task over one dataframe and draws; the best of three runs counts.
 
     python benchmarks/analysis.py [--small] [--large] [--tracks 5_000_000] [--json FILE]
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -27,7 +29,7 @@ import hist
 import numpy as np
 import pyarrow.parquet as pq
 import uproot
-from analysis_peers import peers
+from analysis_peers import left_out, peers
 from rich.console import Console
 from rich.table import Table
 
@@ -39,6 +41,7 @@ from o2dask.columns import Columns
 
 SEED = 1
 ETA_MAX = 0.8
+FORK = multiprocessing.get_context("fork")  # what is measured are closures, and ROOT's compiled loops
 STORED = ("fSigned1Pt", "fTgl", "fSnp", "fAlpha")
 
 
@@ -49,10 +52,9 @@ class Spectra(o2.AnalysisTask):
     h_eta_phi = o2.Hist.new.Reg(40, -0.8, 0.8, label="eta").Reg(72, 0, 6.2832, label="phi [rad]").Double()
 
     def process(self, tracks: o2.Tracks) -> None:
-        pt, eta, phi = tracks.pt(), tracks.eta(), tracks.phi()
-        good = (abs(eta) < ETA_MAX) & (pt > 0.15)
-        self.h_pt.fill(pt[good])
-        self.h_eta_phi.fill(eta[good], phi[good])
+        good = tracks[(abs(tracks.eta()) < ETA_MAX) & (tracks.pt() > 0.15)]
+        self.h_pt.fill(good.pt())
+        self.h_eta_phi.fill(good.eta(), good.phi())
 
 
 class TwoColumns(o2.AnalysisTask):
@@ -62,10 +64,10 @@ class TwoColumns(o2.AnalysisTask):
     h_pt_tgl = o2.Hist.new.Reg(100, 0, 10, label="pT [GeV/c]").Reg(50, -1, 1, label="tgl").Double()
 
     def process(self, tracks: o2.Tracks) -> None:
-        pt, tgl = tracks.pt(), tracks.tgl()
-        good = abs(tgl) < ETA_MAX
-        self.h_pt.fill(pt[good])
-        self.h_pt_tgl.fill(pt[good], tgl[good])
+        good = tracks[abs(tracks.tgl()) < ETA_MAX]
+        pt = good.pt()
+        self.h_pt.fill(pt)
+        self.h_pt_tgl.fill(pt, good.tgl())
 
 
 def spectra_by_hand(columns: dict[str, np.ndarray], histograms: list[Any]) -> None:
@@ -181,22 +183,49 @@ def start_up(source: Path, folder: Path) -> float:
     return min(map(float, told))
 
 
+class Apart:
+    """Something to be measured in a process of its own, forked from this one."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        here, there = FORK.Pipe()
+        self._pipe, self._process = here, FORK.Process(target=_serve, args=(act, there), daemon=True)
+        self._process.start()
+
+    def __call__(self) -> tuple[float, Any]:
+        """Return the CPU time that it takes [s] and what it gives."""
+        self._pipe.send(True)
+        seconds, given = self._pipe.recv()
+        return seconds, given
+
+    def end(self) -> None:
+        """End the process."""
+        self._pipe.send(False)
+        self._process.join()
+
+
+def _serve(act: Callable[[], Any], pipe: Any) -> None:
+    while pipe.recv():
+        start = time.process_time()
+        given = act()
+        pipe.send((time.process_time() - start, given))
+
+
 def cpu_seconds(acts: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
-    """Return the median CPU time of each [s], taken in turns so that a busy machine slows all alike."""
-    for act in acts.values():
-        act()
+    """Return the median CPU time of each [s], in turns so that a busy machine slows all alike; results are compared."""
+    apart = {name: Apart(act) for name, act in acts.items()}
+    check_equal([one()[1] for one in apart.values()])
     seconds: dict[str, list[float]] = {name: [] for name in acts}
     for _ in range(repeat):
-        for name, act in acts.items():
-            start = time.process_time()
-            act()
-            seconds[name].append(time.process_time() - start)
+        for name, one in apart.items():
+            seconds[name].append(one()[0])
+    for one in apart.values():
+        one.end()
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
-def check_equal(acts: dict[str, Callable[[], list[Any]]]) -> None:
-    """Raise unless all give the same histograms, but for tracks at the very edge of a bin or a cut."""
-    first, *others = (act() for act in acts.values())
+def check_equal(given: list[list[Any]]) -> None:
+    """Raise unless all have the same histograms, but for tracks at the very edge of a bin or a cut."""
+    first, *others = given
     for other in others:
         for one, two in zip(first, other, strict=True):
             total = one.values(flow=True).sum()
@@ -229,15 +258,16 @@ def main() -> None:
     repeat = args.repeat or (3 if args.small or args.large else 5)
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
-        parquet, root = make_data(Path(name), n_tracks, args.per_dataframe)
+        _, (parquet, root) = Apart(lambda: make_data(Path(name), n_tracks, args.per_dataframe))()
         for case in CASES:
-            acts = ways(case, parquet, root)
-            check_equal(acts)
-            found[case] = {way: n_tracks / s for way, s in cpu_seconds(acts, repeat).items()}
+            seconds = cpu_seconds(ways(case, parquet, root), repeat)
+            found[case] = {way: n_tracks / s for way, s in seconds.items()}
         start_s = start_up(parquet, Path(name))
     console = Console()
     console.print(table_of(found, n_tracks))
     console.print(f"import, open, first plot: {start_s:.1f} s (wall, warm)")
+    for peer, reason in left_out().items():
+        console.print(f"{peer} is left out: {reason}", markup=False)
     if args.json:
         machine = {"machine": platform.machine(), "python": platform.python_version(), "cores": os.cpu_count()}
         content = {"n_tracks": n_tracks, "seed": SEED, "rows_per_cpu_second": found, "start_up_s": start_s, **machine}

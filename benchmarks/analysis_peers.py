@@ -4,7 +4,7 @@ coffea: a processor over virtual arrays, run by its iterative executor, with its
 one chunk per dataframe. RDataFrame: lambdas compiled ahead with the machine's C++ compiler at -O3, nothing just in
 time, one thread, a TChain over all dataframes. All fill what `analysis.py` fills, with the same cut.
 
-    pip install coffea root
+    pip install o2dask[peers]
 
 `root` is the alpha wheel of PyPI; RDataFrame also needs a C++ compiler.
 """
@@ -85,6 +85,18 @@ def peers(case: str, parquet: Path, root: Path, trees: list[str]) -> Ways:
     return found
 
 
+def left_out() -> dict[str, str]:
+    """Return which peers cannot run here, and why."""
+    found = {}
+    if not find_spec("coffea"):
+        found["coffea"] = "not installed; pip install o2dask[peers]"
+    if not find_spec("ROOT"):
+        found["RDataFrame"] = "not installed; pip install o2dask[peers]"
+    elif compiled() is None:
+        found["RDataFrame"] = "its C++ compiler failed"
+    return found
+
+
 def with_coffea(case: str, files: dict[str, Any], kind: str, chunk: int) -> list[Any]:
     """Run a coffea processor over all dataframes."""
     from coffea import processor
@@ -157,7 +169,7 @@ def compiled() -> Any:
             warnings.simplefilter("ignore")  # the wheel says at every import that it is an alpha
             import ROOT
     except ImportError as error:
-        warnings.warn(f"ROOT is left out: {error}", stacklevel=2)
+        warnings.warn(f"ROOT does not import: {error}", stacklevel=2)
         return None
     folder = Path(tempfile.mkdtemp(prefix="o2dask-rdataframe-"))
     try:
@@ -166,7 +178,6 @@ def compiled() -> Any:
         code.write_text(CODE)
         ROOT.gSystem.SetFlagsOpt("-O3 -march=native")
         if not ROOT.gSystem.CompileMacro(str(code), "kOs"):
-            warnings.warn("ROOT is left out: its C++ compiler failed", stacklevel=2)
             return None
         return ROOT
     finally:

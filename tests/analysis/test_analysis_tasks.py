@@ -92,8 +92,8 @@ def test_lists_and_choices_are_settings_too():
 
         def process(self, tracks: o2.Tracks): ...
 
-    assert Task(edges="[0, 0.5, 2]").edges == [0, 0.5, 2]
-    assert Task(edges={"values": ["0", "1"]}).edges == [0, 1]
+    assert Task(edges="[0, 0.5, 2]").edges == (0, 0.5, 2)
+    assert Task(edges={"values": ["0", "1"]}).edges == (0, 1)
     assert Task(system="pbpb").system == "pbpb"
     with pytest.raises(SpecError, match="want one of pp, pbpb, got 'oo'"):
         Task(system="oo")
