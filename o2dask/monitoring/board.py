@@ -1,12 +1,15 @@
 """What a run shows to whoever connects: its state now and then on a topic, its histograms as they stand.
 
-Knows a Dask client by what it can be asked for, and imports none. Nothing waits: a driver that announces is never held
-up, and a scheduler that is gone is no error here.
+Knows a Dask client by what it can be asked for, and imports none. Nothing waits but the last word: a driver that announces is never
+held up, and a scheduler that is gone is no error here.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any
 
 from o2dask.monitoring.events import Event
@@ -21,6 +24,8 @@ STATE_TOPIC = "o2dask-stream-state"
 HISTOGRAM_KEY = "o2dask-histograms"
 """Key in the scheduler's metadata for the histograms of the last run, as they stand: no history, so bounded."""
 STATE_EVERY_S, HISTOGRAMS_EVERY_S = 0.5, 1.0
+LAST_S = 2.0
+"""Longest wait for the last announcement to leave [s]."""
 
 
 class Board:
@@ -60,17 +65,20 @@ class Board:
         self._send("log_event", topic=STATE_TOPIC, msg=self._head | {"at": time.time()} | dict(state))
 
     def close(self, state: Mapping[str, Any]) -> None:
-        """Announce the last state and the histograms as they are at the end."""
+        """Announce the last state and the histograms as they are at the end, and see them off."""
         self.announce(state)
-        self._show()
+        last = self._show()
+        if last is not None:
+            with suppress(TimeoutError, CancelledError):
+                last.result(LAST_S)
 
-    def _show(self) -> None:
+    def _show(self) -> "Future[None] | None":
         self._n_sent = self._n_filled
         wire = {h.key: h.to_wire() for h in self._histograms.values()}
         value = self._head | {"histograms": wire, "faults": dict(self._histograms.faults)}
-        self._send("set_metadata", keys=[HISTOGRAM_KEY], value=value)
+        return self._send("set_metadata", keys=[HISTOGRAM_KEY], value=value)
 
-    def _send(self, handler: str, **message: Any) -> None:
+    def _send(self, handler: str, **message: Any) -> "Future[None] | None":
         client = self._client
 
         async def send() -> None:
@@ -79,5 +87,6 @@ class Board:
             except (OSError, AttributeError, RuntimeError) as error:  # the scheduler is gone, which others notice
                 log.debug("not announced: %s", error)
 
-        if client.status == "running":
-            client.loop.add_callback(send)
+        if client.status != "running":
+            return None
+        return asyncio.run_coroutine_threadsafe(send(), client.loop.asyncio_loop)
