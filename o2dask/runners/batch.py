@@ -6,23 +6,24 @@ order. Exactly once follows from an idempotent sink and the journal; see `o2dask
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from o2dask.errors import ConfigError
 from o2dask.monitoring.events import Progress
+from o2dask.runners.beside import Beside
+from o2dask.runners.beside_plan import split
 from o2dask.runners.cluster import open_backend
 from o2dask.runners.driver import Driver
 from o2dask.runners.feed import ListFeed
 from o2dask.runners.ledger import Ledger, StopToken
-from o2dask.runners.plugin import RunPlugin
+from o2dask.runners.plugin import RunPlugin, plan_run
 from o2dask.runners.report import RunReport
 from o2dask.runners.settings import BatchSettings
 from o2dask.sink import Sink
-from o2dask.specs import CompletionPolicy
 from o2dask.timeframe import TimeframeRef
-from o2dask.workflow.planner import plan
 from o2dask.workflow.topology import Topology
 
-__all__ = ["run_batch"]
+__all__ = ["check_resources", "run_batch"]
 
 
 def run_batch(
@@ -62,29 +63,23 @@ def run_batch(
         Before the first timeframe, if the run cannot work.
     """
     settings = settings or BatchSettings()
-    _check_order(topology)
-    tasks = plan(topology, sink.patterns)
-    run = RunPlugin(topology, tasks, sink, settings.deadline_s, settings.isolate)
+    graph, units = split(topology, sink.patterns)
+    tasks = plan_run(graph, sink, units)
     wanted = frozenset(name for task in tasks for name, _ in task.resources)
-    _check_resources(topology, settings)
+    check_resources(graph, settings)
     with Ledger(topology, refs, sink, journal=settings.journal, resume=settings.resume, progress=progress) as ledger:
-        if not ledger.todo:
-            ledger.begin(0, "nothing to do")
-            return ledger.finish()
-        with open_backend(settings, wanted) as backend:
-            return Driver(ListFeed(ledger.todo), ledger, backend, run, settings, stop).run()
+        folder = Path(settings.journal) / "beside" if settings.journal and units else None
+        with Beside(topology, units, folder, resume=settings.resume) as beside:
+            beside.begin(ledger.todo, sink.is_committed)
+            if not ledger.todo and not beside.n_left:
+                ledger.begin(0, "nothing to do")
+                return ledger.finish()
+            run = RunPlugin(graph, tasks, sink, settings.deadline_s, settings.isolate, units, beside.folder)
+            with open_backend(settings, wanted) as backend:
+                return Driver(ListFeed(ledger.todo), ledger, backend, run, settings, stop, beside).run()
 
 
-def _check_order(topology: Topology) -> None:
-    """Raise ConfigError if a processor wants one timeframe after the other."""
-    if ordered := [p.name for p in topology.processors if p.policy is CompletionPolicy.ORDERED]:
-        raise ConfigError(
-            f"processor {ordered[0]!r} wants timeframes in order (policy ordered), and workers side by side keep none; "
-            "use the inline runner"
-        )
-
-
-def _check_resources(topology: Topology, settings: BatchSettings) -> None:
+def check_resources(topology: Topology, settings: BatchSettings) -> None:
     """Raise ConfigError if a processor asks for a resource that workers of this machine cannot have."""
     most = {name: min(1.0, amount) for name, amount in settings.resources.items()} | {"GPU": float("inf")}
     for processor in () if settings.scheduler else topology.processors:

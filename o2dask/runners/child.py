@@ -29,7 +29,7 @@ from o2dask.workflow.lifecycle import finish, instance_of
 from o2dask.workflow.planner import PhysicalTask
 from o2dask.workflow.topology import Topology
 
-__all__ = ["BEGUN", "COMMAND", "main", "own_memory"]
+__all__ = ["BEGUN", "COMMAND", "Told", "limit_memory", "main", "open_socket", "own_memory", "portable"]
 
 COMMAND = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from o2dask.runners.child import main; main()"
 """For ``python -c``: a child finds modules where its worker does, before it imports the first of them."""
@@ -41,8 +41,8 @@ address space that is reserved and not used would be refused."""
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> None:
-    """Serve until the worker sends None or goes."""
+def open_socket() -> tuple[socket.socket, int]:
+    """Return the connection to the process that has started this one, and the limit of its memory [bytes]."""
     sock_fd, fault_fd, parent, limit = map(int, sys.argv[2:6])
     for fd in (sock_fd, fault_fd):
         os.set_inheritable(fd, False)
@@ -51,7 +51,13 @@ def main() -> None:
     fault = os.fdopen(fault_fd, "wb", buffering=0)
     faulthandler.enable(fault)
     faulthandler.register(signal.SIGUSR1, fault, all_threads=True)
-    with socket.socket(fileno=sock_fd) as sock, suppress(EOFError, ConnectionError):
+    return socket.socket(fileno=sock_fd), limit
+
+
+def main() -> None:
+    """Serve until the worker sends None or goes."""
+    sock, limit = open_socket()
+    with sock, suppress(EOFError, ConnectionError):
         data, name = receive(sock)
         try:
             topology: Topology = cloudpickle.loads(data)
@@ -67,12 +73,12 @@ def main() -> None:
             outputs=tuple(o.ref for o in spec.outputs),
         )
         if limit:
-            _limit_memory(limit)
+            limit_memory(limit)
         _serve(sock, topology, spec, task)
 
 
 def _serve(sock: socket.socket, topology: Topology, spec: DataProcessorSpec, task: PhysicalTask) -> None:
-    state, told = WorkerState(), _Told()
+    state, told = WorkerState(), Told()
     logging.getLogger().addHandler(told)
     while (message := receive(sock)) is not None:
         source, inputs = message
@@ -84,20 +90,21 @@ def _serve(sock: socket.socket, topology: Topology, spec: DataProcessorSpec, tas
             answer = run_task(topology, task, source, inputs, state)
             answer.outputs = {ref: packed(columns) for ref, columns in answer.outputs.items()}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the worker's to judge
-            answer = _portable(error)
+            answer = portable(error)
         send(sock, (answer, told.take()))
         del message, source, inputs, answer  # before the next timeframe comes
     finish(topology, state)
     send(sock, told.take())
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
+    """Return the error in a form that the worker can unpickle and raise, with its traceback."""
     told = error if isinstance(error, O2DaskError) else ProcessorError(f"{type(error).__name__}: {error}")
     told.add_note("in a process of its own:\n" + "".join(traceback.format_exception(error)))
     return told
 
 
-class _Told(logging.Handler):
+class Told(logging.Handler):
     """Keeps warnings, for the worker to log: nobody listens here."""
 
     def __init__(self) -> None:
@@ -130,7 +137,7 @@ def own_memory(pid: int) -> int:
         return 0
 
 
-def _limit_memory(limit: int) -> None:
+def limit_memory(limit: int) -> None:
     """Have the system refuse what is far above the limit, counted from now."""
     try:
         status = Path("/proc/self/status").read_text().splitlines()

@@ -17,10 +17,11 @@ from distributed import Future, KilledWorker, as_completed
 
 from o2dask.errors import CommitError, ConfigError
 from o2dask.runners import quarantine
+from o2dask.runners.beside import Beside
 from o2dask.runners.cluster import Backend
 from o2dask.runners.deadline import DEADLINE_TOPIC
 from o2dask.runners.feed import Feed
-from o2dask.runners.graph import Committed, GroupDone, group_graph, timeframe_graph
+from o2dask.runners.graph import Committed, Errand, GroupDone, group_graph, timeframe_graph
 from o2dask.runners.ledger import Ledger, StopToken, advice
 from o2dask.runners.plugin import RunPlugin
 from o2dask.runners.quarantine import Failure
@@ -46,6 +47,7 @@ class _Flight:
     refs: tuple[TimeframeRef, ...]
     future: Future[Any]
     is_alone: bool = False
+    feedback: tuple[str, ...] = ()
     late: dict[str, str] | None = None
 
 
@@ -60,6 +62,8 @@ class Driver:
         The book of the run, the workers, what they run, how.
     stop : StopToken, optional
         When set, the feed is stopped; one that also has ``is_paused()`` holds timeframes back as long as that is true.
+    beside : Beside, optional
+        What runs beside the graphs.
     """
 
     def __init__(
@@ -70,8 +74,11 @@ class Driver:
         run: RunPlugin,
         settings: BatchSettings,
         stop: StopToken | None = None,
+        beside: Beside | None = None,
     ) -> None:
         n = backend.n_workers
+        self._beside = beside or Beside(run.topology, ())
+        self._pipelines = sorted({p.pipeline for p in run.topology.processors if p.pipeline > 1})
         self._feed, self._ledger, self._backend, self._run, self._stop = feed, ledger, backend, run, stop
         self._is_paused: Callable[[], bool] = getattr(stop, "is_paused", lambda: False)
         self._is_halted = False
@@ -83,7 +90,7 @@ class Driver:
         self._late: deque[dict[str, str]] = deque()
         self._window = Window(settings.window or max(4, 2 * n), backend.budget, n, MemoryModel(settings.expansion))
         self._pacer = Pacer(n)
-        self._grouping = Grouping(settings.group if len(run.fused) == 1 else 1, n)
+        self._grouping = Grouping(settings.group if len(run.fused) == 1 and not self._pipelines else 1, n)
         self._most_ready = 2 * n
         self._session, self._count = uuid.uuid4().hex[:8], itertools.count()
         self._worker_s = self._sampled = 0.0
@@ -106,6 +113,7 @@ class Driver:
                 f"workers at {self._backend.address} cannot import the workflow: {error}; install the same o2dask there"
             ) from error
         client.subscribe_topic(DEADLINE_TOPIC, lambda event: self._late.append(event[1]))
+        self._beside.wait_ready()
         self._ledger.begin(self._backend.n_workers, self._backend.name)
         try:
             with MemoryWatch(self._backend.measure) as memory:
@@ -114,9 +122,12 @@ class Driver:
                         self._wait()
                     self._watch(memory)
                 self._watch(memory, now_please=True)
+                self._beside.close(drain=not self._ledger.failure)
+                self._hear_beside()
         except CommitError as error:  # of the journal or the quarantine
             self._ledger.fail(advice(error))
         finally:
+            self._beside.close(drain=False)
             self._withdraw()
         return self._ledger.finish(
             left=tuple(self._inside.values()),
@@ -161,13 +172,15 @@ class Driver:
 
     def _send_next(self) -> bool:
         """Send the next timeframe, or group of small ones, if it may go; return whether one went."""
-        if self._is_halted or self._is_paused():
+        if self._is_halted or self._is_paused() or self._beside.is_behind:
             return False
         if len(self._ready) < self._most_ready:
             self._take()
         now = time.monotonic()
         if self._ready:
             if self._pacer.holds(now, len(self._window)) or not self._window.admits(self._ready[0]):
+                return False
+            if self._pipelines and self._is_instance_busy(self._ready[0]):
                 return False
             self._send(self._next_group())
         elif self._suspects and not self._flights:
@@ -176,6 +189,11 @@ class Driver:
             return False
         self._pacer.started(now)
         return True
+
+    def _is_instance_busy(self, ref: TimeframeRef) -> bool:
+        """Return whether the instance of some `time_pipeline` that is to take a timeframe has another one."""
+        counters = [one.id.tf_counter - ref.id.tf_counter for f in self._flights.values() for one in f.refs]
+        return any(difference % n == 0 for difference in counters for n in self._pipelines)
 
     def _take(self) -> None:
         """Take what the feed has ready; what is in flight is let be, what is done is settled at once."""
@@ -190,6 +208,8 @@ class Driver:
                 continue
             self._inside[ref.id] = ref
             self._ready.append(ref)
+            if self._ledger.is_stream:
+                self._beside.taken(ref)
         if done:
             self._feed.settle(done)
 
@@ -203,12 +223,14 @@ class Driver:
     def _send(self, refs: tuple[TimeframeRef, ...], is_alone: bool = False) -> None:
         number, ref = next(self._count), max(refs, key=lambda r: r.n_bytes)
         attempt = f"{self._session}-{number}"
+        feedback = self._beside.feedback
+        errands = [Errand(one, feedback, self._beside.wanted(one)) for one in refs]
         if len(refs) > 1 or (not is_alone and self._grouping.are_small and self._grouping.fits(ref)):
-            graph, tail = group_graph(self._run, refs, attempt, self._backend.without)
+            graph, tail = group_graph(self._run, errands, attempt, self._backend.without)
         else:
-            graph, tail = timeframe_graph(self._run, ref, attempt, self._backend.without)
+            graph, tail = timeframe_graph(self._run, errands[0], attempt, self._backend.without)
         future = self._backend.client.compute(graph, priority=-number, optimize_graph=False)
-        self._flights[tail] = _Flight(refs, future, is_alone)
+        self._flights[tail] = _Flight(refs, future, is_alone, feedback)
         self._window.enter(tail, ref)
         self._completed.add(future)
         if not is_alone:
@@ -266,9 +288,10 @@ class Driver:
             if outcome.error is not None:
                 self._failed(ref, outcome.error)
 
-    def _settle(self, *refs: TimeframeRef) -> None:
+    def _settle(self, *refs: TimeframeRef, is_committed: bool = True) -> None:
         for ref in refs:
             self._inside.pop(ref.id, None)
+            self._beside.settled(ref, is_committed=is_committed)
         self._feed.settle(refs)
 
     def _failed(self, ref: TimeframeRef, error: Any) -> None:
@@ -304,24 +327,36 @@ class Driver:
         # Its worker may have died, or its time run out, after the commit: then it is committed.
         if self._ledger.sink.is_committed(ref):
             self._ledger.committed(Receipt(timeframe=ref.id), {}, {})
+            self._settle(ref)
         else:
             self._ledger.quarantined(ref, failure)
-        self._settle(ref)
+            self._settle(ref, is_committed=False)
 
     def _watch(self, memory: MemoryWatch, *, now_please: bool = False) -> None:
         """Look after workers and deadlines, note how things are, and pass on what the user should know."""
         if (now := time.time()) - self._sampled >= SAMPLE_S or now_please:
             self._sampled = now
             self._ledger.timeline.sample(now, len(self._window), self._window.n_bytes, memory.n_bytes)
+            self._hear_beside()
         while self._late:
             message = self._late.popleft()
             if (flight := self._flights.get(message["key"])) is not None and flight.late is None:
                 flight.late = message
                 self._backend.client.cancel([flight.future], force=True)
+        if reason := self._feed.failure or self._beside.failure:
+            self._ledger.fail(f"{reason}; what is committed is safe: go on with --resume")
         if reason := self._backend.supervise(now_please=now_please):
             self._ledger.fail(reason)
         while self._backend.notices:
             self._ledger.notice(self._backend.notices.pop(0))
+
+    def _hear_beside(self) -> None:
+        """Enter what runs beside the graphs has to tell; remove feedback that nobody uses any more."""
+        if self._beside.units:
+            for told in self._beside.take_told():
+                self._ledger.told(told.counters, told.seconds)
+                self._ledger.heard(told.events, ())
+            self._beside.prune({path for flight in self._flights.values() for path in flight.feedback})
 
     def _withdraw(self) -> None:
         """Take back what is in flight, and the plugin; without a scheduler there is nothing to take back."""

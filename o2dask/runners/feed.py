@@ -23,6 +23,11 @@ class Feed(Protocol):
         """Whether no timeframe will come any more and all that came are settled."""
         ...
 
+    @property
+    def failure(self) -> str:
+        """Why none will come though the feed is not over, in one line; "" while all is well."""
+        ...
+
     def take(self, limit: int) -> Sequence[TimeframeRef]:
         """Return up to `limit` timeframes that are ready now, without waiting for others."""
         ...
@@ -56,6 +61,7 @@ class ListFeed:
     def __init__(self, refs: Iterable[TimeframeRef]) -> None:
         self._refs = deque(refs)
         self._out = 0
+        self.failure = ""
         self.n_dropped = 0
 
     @property

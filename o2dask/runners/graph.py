@@ -13,6 +13,8 @@ from dask.base import annotate
 from dask.delayed import Delayed, delayed
 
 from o2dask.columns import Columns
+from o2dask.errors import CommitError
+from o2dask.runners.beside import leave
 from o2dask.runners.deadline import deadline
 from o2dask.runners.plugin import RunPlugin, find_run, trim_memory
 from o2dask.runners.quarantine import stops_the_run
@@ -21,7 +23,7 @@ from o2dask.sink import Receipt
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
 
-__all__ = ["Committed", "GroupDone", "Outcome", "Parcel", "group_graph", "timeframe_graph"]
+__all__ = ["Committed", "Errand", "GroupDone", "Outcome", "Parcel", "group_graph", "timeframe_graph"]
 
 
 @dataclass(slots=True)
@@ -60,23 +62,32 @@ class GroupDone:
     account: Account
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A timeframe as it is sent: where it is, the files of what is fed back, and the units that want data of it."""
+
+    ref: TimeframeRef
+    feedback: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+
 def group_graph(
-    run: RunPlugin, refs: Sequence[TimeframeRef], attempt: str, without: frozenset[str] = frozenset()
+    run: RunPlugin, errands: Sequence[Errand], attempt: str, without: frozenset[str] = frozenset()
 ) -> tuple[Delayed, str]:
     """Return the graph of several small timeframes, one task in all, and the tail of its key.
 
     Each timeframe goes through all processors, and is committed, before the next is begun: so they need no more memory
     than one, and the results are those of each alone.
     """
-    first = refs[0].id
-    tail = f"{first.run}-{first.tf_counter}-{first.first_orbit}-x{len(refs)}-{attempt}"
+    first = errands[0].ref.id
+    tail = f"{first.run}-{first.tf_counter}-{first.first_orbit}-x{len(errands)}-{attempt}"
     (task,) = run.fused
     with annotate(**_needs(dict(task.resources), without)):
-        return _group(run.name, pickle.dumps(tuple(refs)), tail, dask_key_name=f"commit-{tail}"), tail
+        return _group(run.name, pickle.dumps(tuple(errands)), tail, dask_key_name=f"commit-{tail}"), tail
 
 
 def timeframe_graph(
-    run: RunPlugin, ref: TimeframeRef, attempt: str, without: frozenset[str] = frozenset()
+    run: RunPlugin, errand: Errand, attempt: str, without: frozenset[str] = frozenset()
 ) -> tuple[Delayed, str]:
     """Return the graph of one timeframe and the common tail of its keys.
 
@@ -84,9 +95,10 @@ def timeframe_graph(
     what they do. `attempt` is unique, so that no key of a dead driver or an earlier try is met again. `without` names
     resources that the cluster has not got and tasks must not wait for.
     """
+    ref = errand.ref
     tail = f"{ref.id.run}-{ref.id.tf_counter}-{ref.id.first_orbit}-{attempt}"
     producer = {out: task.name for task in run.tasks for out in task.outputs}
-    packed = pickle.dumps(ref)
+    packed = pickle.dumps(errand)
     made: dict[str, Delayed] = {}
     ends: dict[str, None] = {}
     for task in run.tasks:
@@ -96,12 +108,12 @@ def timeframe_graph(
             made[task.name] = _step(
                 run.name, task.name, packed, tail, *(made[name] for name in before), dask_key_name=key
             )
-        if run.kept.isdisjoint(task.outputs):
+        if run.leaving.isdisjoint(task.outputs):
             ends[task.name] = None
         for name in before:
             ends.pop(name, None)
     # The commit waits for what it writes, and for the ends: tasks that no other task follows.
-    last = dict.fromkeys([t.name for t in run.tasks if not run.kept.isdisjoint(t.outputs)]) | ends
+    last = dict.fromkeys([t.name for t in run.tasks if not run.leaving.isdisjoint(t.outputs)]) | ends
     return _commit(run.name, packed, *(made[name] for name in last), dask_key_name=f"commit-{tail}"), tail
 
 
@@ -112,8 +124,9 @@ def _needs(resources: dict[str, float], without: frozenset[str]) -> dict[str, di
 
 def _run_step(run_name: str, task_name: str, packed: bytes, tail: str, *before: Parcel) -> Parcel:
     """Run one physical task on this worker."""
-    run, ref = find_run(run_name), pickle.loads(packed)
-    task = run.task(task_name)
+    run, errand = find_run(run_name), pickle.loads(packed)
+    ref, task = errand.ref, run.task(task_name)
+    run.feed_back(errand.feedback)
     inputs = {r: columns for parcel in before for r, columns in parcel.outputs.items()}
     accounts = {name: account for parcel in before for name, account in parcel.accounts.items()}
     left_s = None if run.deadline_s is None else run.deadline_s - sum(a.busy_s for a in accounts.values())
@@ -127,32 +140,43 @@ def _run_step(run_name: str, task_name: str, packed: bytes, tail: str, *before: 
 
 def _run_commit(run_name: str, packed: bytes, *before: Parcel) -> Committed:
     """Commit the timeframe on this worker and return what is small."""
-    run, ref = find_run(run_name), pickle.loads(packed)
-    outputs = {r: columns for parcel in before for r, columns in parcel.outputs.items() if r.is_in(run.kept)}
+    run, errand = find_run(run_name), pickle.loads(packed)
+    outputs = {r: columns for parcel in before for r, columns in parcel.outputs.items() if r.is_in(run.leaving)}
     account = Account()
     for task_account in {name: a for parcel in before for name, a in parcel.accounts.items()}.values():
         account.add(task_account)
-    receipt = commit(run.sink, ref, dict(sorted(outputs.items())), account)
+    receipt = _hand_on(run, errand, outputs, account)
     trim_memory()
     return Committed(receipt, account)
 
 
+def _hand_on(run: RunPlugin, errand: Errand, outputs: dict[DataRef, Columns], account: Account) -> Receipt:
+    """Leave what is needed beside the graph, then commit: what is committed was left, whoever dies in between."""
+    for name in errand.beside:
+        try:
+            leave(run.folder, run.units[name], errand.ref, outputs)
+        except OSError as error:
+            raise CommitError(f"{run.folder}/{name}: cannot write: {error.strerror or error}") from error
+    kept = {r: columns for r, columns in outputs.items() if r.is_in(run.kept)}
+    return commit(run.sink, errand.ref, dict(sorted(kept.items())), account)
+
+
 def _run_group(run_name: str, packed: bytes, tail: str) -> GroupDone:
     """Run and commit timeframes one after the other on this worker; an exception costs its own timeframe."""
-    run, refs = find_run(run_name), pickle.loads(packed)
+    run, errands = find_run(run_name), pickle.loads(packed)
     (task,) = run.fused
     state, isolation = run.state, run.isolation
     total, outcomes, peaks = Account(), [], PeakWatch()
     start = time.perf_counter()
-    for ref in refs:
-        left_s = run.deadline_s
+    run.feed_back(errands[0].feedback)
+    for errand in errands:
+        ref, left_s = errand.ref, run.deadline_s
         if isolation is not None:
             isolation.expires_at = None if left_s is None else time.monotonic() + left_s
         try:
             with deadline(left_s, ref, tail, task.name):
                 step = run_step(run.topology, task, ref, {}, state, isolation, measure=False)
-            outputs = {r: columns for r, columns in step.outputs.items() if r.is_in(run.kept)}
-            receipt = commit(run.sink, ref, dict(sorted(outputs.items())), Account())
+            receipt = _hand_on(run, errand, step.outputs, Account())
         except Exception as error:  # noqa: BLE001 - whatever a processor raises costs its own timeframe only
             outcomes.append(Outcome(error=error))
             if stops_the_run(error):

@@ -214,11 +214,9 @@ class Ledger:
             for entry in before:
                 if entry is not None and entry.reason:
                     quarantine.forget_quarantined(self._journal.folder, entry.timeframe)
-        self._counters.update(counters)
+        self.told(counters, seconds)
         for start, end in spans:
             self.timeline.busy(start, end)
-        for name, value in seconds.items():
-            self._seconds[name] = self._seconds.get(name, 0.0) + value
         self._last = time.monotonic()
         for receipt, took in receipts:
             self.tally.commit(receipt)
@@ -227,6 +225,12 @@ class Ledger:
                 self._progress(
                     TimeframeCommitted(timeframe=receipt.timeframe, n_bytes=receipt.n_bytes, seconds=took, rows=rows)
                 )
+
+    def told(self, counters: Mapping[str, int], seconds: Mapping[str, float]) -> None:
+        """Enter what processors counted, and how long they took [s]."""
+        self._counters.update(counters)
+        for name, value in seconds.items():
+            self._seconds[name] = self._seconds.get(name, 0.0) + value
 
     def heard(self, metrics: Iterable[Event], requests: Iterable[str]) -> None:
         """Pass on what processors sent to monitoring, and enter what they lost and what they asked of the run."""

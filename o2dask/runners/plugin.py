@@ -12,15 +12,19 @@ import threading
 import cloudpickle
 from distributed import Worker, WorkerPlugin, get_worker
 
+from o2dask.columns import Columns
 from o2dask.context import WorkerState
+from o2dask.dataspecs import DataRef
 from o2dask.errors import ConfigError
+from o2dask.runners.beside import read_feedback
+from o2dask.runners.beside_plan import BesideUnit
 from o2dask.runners.isolation import Isolation, isolation_of, needs_isolation
 from o2dask.sink import Sink
 from o2dask.workflow.lifecycle import finish
-from o2dask.workflow.planner import PhysicalTask, plan
+from o2dask.workflow.planner import MIN_TASK_MS, PhysicalTask, plan
 from o2dask.workflow.topology import Topology
 
-__all__ = ["RunPlugin", "find_run", "trim_memory"]
+__all__ = ["RunPlugin", "find_run", "plan_run", "trim_memory"]
 
 _states: dict[str, threading.local] = {}
 """State by fingerprint of the topology, apart for each thread: scratch in it serves one timeframe at a time."""
@@ -43,6 +47,10 @@ class RunPlugin(WorkerPlugin):
         Longest time in the processors of one timeframe [s].
     isolate : bool
         Whether there are expendable processors, to be run in processes of their own.
+    units, folder : dict of str to BesideUnit, str
+        What runs beside the graph, and where timeframes leave data for it.
+    leaving : frozenset of DataRef
+        What comes out of the tasks: what the sink keeps, and what `units` need.
     """
 
     idempotent = True
@@ -54,12 +62,16 @@ class RunPlugin(WorkerPlugin):
         sink: Sink,
         deadline_s: float | None = None,
         isolate: bool = True,
+        units: tuple[BesideUnit, ...] = (),
+        folder: str = "",
     ) -> None:
         self.isolate = isolate and needs_isolation(topology)
         self.topology, self.tasks, self.sink, self.deadline_s = topology, tasks, sink, deadline_s
-        self.fused = plan(topology, sink.patterns, float("inf"))
+        self.units, self.folder = {unit.name: unit for unit in units}, folder
+        self.fused = plan_run(topology, sink, units, float("inf"))
         self.kept = frozenset(topology.select(sink.patterns))
-        digest = hashlib.sha256(_pickled(topology, sink, deadline_s, isolate)).hexdigest()[:12]
+        self.leaving = self.kept | {ref for unit in units for ref in unit.inputs}
+        digest = hashlib.sha256(_pickled(topology, sink, deadline_s, isolate, units, folder)).hexdigest()[:12]
         self.name = f"o2dask-{topology.fingerprint}-{digest}"
 
     def setup(self, worker: Worker) -> None:
@@ -90,9 +102,28 @@ class RunPlugin(WorkerPlugin):
         """What runs expendable processors apart, for this thread; None if nothing does."""
         return isolation_of(self.topology, self.state) if self.isolate else None
 
+    def feed_back(self, paths: tuple[str, ...]) -> None:
+        """Have feedback inputs see what was published in these files; each is read once."""
+        state, fingerprint = self.state, self.topology.fingerprint
+        seen = state.get(("feedback-files", fingerprint), list[tuple[str, ...]])
+        if seen != [paths]:
+            slot = state.get(("feedback", fingerprint), dict[DataRef, Columns])
+            slot.clear()
+            slot.update(read_feedback(paths))
+            seen[:] = [paths]
+
     def task(self, name: str) -> PhysicalTask:
         """Return the physical task of this name."""
         return next(task for task in self.tasks if task.name == name)
+
+
+def plan_run(
+    topology: Topology, sink: Sink, units: tuple[BesideUnit, ...] = (), min_ms: float = MIN_TASK_MS
+) -> tuple[PhysicalTask, ...]:
+    """Return the physical tasks of a run, out of which comes what the sink keeps and what runs beside them needs."""
+    tasks = plan(topology, sink.patterns, min_ms)  # first, for it checks that the sink gets anything
+    beside = [str(ref) for unit in units for ref in unit.inputs]
+    return plan(topology, (*sink.patterns, *beside), min_ms) if beside else tasks
 
 
 def find_run(name: str) -> RunPlugin:

@@ -65,6 +65,8 @@ class ChildProcess:
         Which processor of it, with its memory limit.
     """
 
+    command = COMMAND
+
     def __init__(self, topology: bytes, spec: DataProcessorSpec) -> None:
         self._limit = int((spec.memory_mib or 0) * MIB)
         self._fault = anonymous_file()
@@ -72,7 +74,7 @@ class ChildProcess:
         self._sock.settimeout(START_S)
         try:
             numbers = [theirs.fileno(), self._fault, os.getpid(), self._limit]
-            command = [sys.executable, "-c", COMMAND, json.dumps(sys.path), *map(str, numbers)]
+            command = [sys.executable, "-c", self.command, json.dumps(sys.path), *map(str, numbers)]
             self._process = _starter().submit(_start, command, (theirs.fileno(), self._fault)).result()
         except OSError as error:
             self._sock.close()
@@ -82,7 +84,10 @@ class ChildProcess:
             theirs.close()
         self.peak_bytes = 0
         with suppress(OSError):  # if it is gone already, `run` tells
-            send(self._sock, (topology, spec.name))
+            self._greet(topology, spec)
+
+    def _greet(self, topology: bytes, spec: DataProcessorSpec) -> None:
+        send(self._sock, (topology, spec.name))
 
     @property
     def is_over_memory(self) -> bool:
