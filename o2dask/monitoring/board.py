@@ -1,7 +1,7 @@
 """What a run shows to whoever connects: its state now and then on a topic, its histograms as they stand.
 
-Knows a Dask client by what it can be asked for, and imports none. Nothing waits but the last word: a driver that announces is never
-held up, and a scheduler that is gone is no error here.
+Knows a Dask client by what it can be asked for, and imports none. Only the last word waits to be sent: a driver that
+announces is never held up, and a scheduler that is gone is no error here.
 """
 
 import asyncio
