@@ -148,7 +148,10 @@ def _decode_raw(block: Block, dtype: np.dtype) -> np.ndarray:
     if len(block.data) != n_bytes + -n_bytes % _ALIGNED:
         raise CtfError(f"codec raw: want {n_bytes} bytes and padding, got {len(block.data)}")
     values = np.frombuffer(block.data, dtype, block.count)
-    return values if values.flags.aligned else values.copy()
+    if not values.flags.aligned:
+        values = values.copy()
+    values.flags.writeable = False  # pages of a file that is mapped for reading: who writes there dies
+    return values
 
 
 def _decode_zstd(block: Block, dtype: np.dtype) -> np.ndarray:

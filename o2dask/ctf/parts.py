@@ -22,13 +22,16 @@ from o2dask.timeframe import TimeframeId, TimeframeRef
 
 __all__ = ["read_parts", "write_part"]
 
+_OPTIONS = pa.ipc.IpcWriteOptions()
+"""Given, or pyarrow looks into the environment for each file."""
+
 
 def write_part(path: str, timeframe: TimeframeId, batch: pa.RecordBatch) -> None:
     """Write a CTF file of one timeframe to `path`, its bytes copied once; OSError if it cannot be written."""
     identity = {IDENTITY_KEY: identity_to_bytes(timeframe)}
     with (
         pa.OSFile(path, "wb") as file,
-        pa.ipc.new_file(file, CTF_SCHEMA.with_metadata(identity)) as writer,
+        pa.ipc.new_file(file, CTF_SCHEMA.with_metadata(identity), options=_OPTIONS) as writer,
     ):
         writer.write_batch(batch, custom_metadata=identity)
 

@@ -6,7 +6,6 @@ the queue is never wider than that on the device.
 """
 
 import asyncio
-import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -21,8 +20,6 @@ from o2dask.stream.spool import Spool
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
 __all__ = ["QueueFeed"]
-
-log = logging.getLogger(__name__)
 
 
 class QueueFeed:
@@ -136,10 +133,8 @@ class QueueFeed:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._flush()
-        with self._lock:
-            tokens = [token for held in self._tokens.values() for token in held]
-        if tokens and not self.failure:
-            await self._queue.aio.give_back(tokens)
+        if not self.failure:
+            await self._queue.aio.leave()
 
     def _wake(self, event: asyncio.Event) -> None:
         if not event.is_set():
@@ -211,12 +206,13 @@ class QueueFeed:
             settled, self._settled = self._settled, []
         if not settled:
             return
-        if self._spool is not None:
-            await asyncio.to_thread(self._unlink, [timeframe for _, timeframe in settled])
         try:
+            if self._spool is not None:
+                await asyncio.to_thread(self._unlink, [timeframe for _, timeframe in settled])
             await self._queue.aio.ack([token for tokens, _ in settled for token in tokens])
-        except StreamError:
-            log.debug("%d settled timeframes could not be acknowledged", len(settled))
+        except BaseException:  # cancelled, or the scheduler is gone: not done, so to be done again
+            with self._lock:
+                self._settled = settled + self._settled
             raise
 
     def _unlink(self, timeframes: Sequence[TimeframeId]) -> None:

@@ -201,6 +201,10 @@ class QueueState:
             item = self._items.get(token)
             if item is None or item.holder:  # acknowledged after its lease had ended
                 continue
+            if item.wire[:4] in self.closed:  # came in while the rest of its timeframe was given up
+                self.ack((token,))
+                self.counts["refused"] += 1
+                continue
             item.holder = client
             item.n_deliveries += 1
             self.counts["redelivered"] += item.n_deliveries > 1
@@ -222,7 +226,8 @@ class QueueState:
         return n
 
     def forward(self, client: str, groups: Sequence[Group], to: "QueueState") -> list[int]:
-        """Replace items by what they become in the next queue; return which groups are not the client's any more."""
+        """Replace items by what they become in the next queue; return which groups were not: not the client's any more,
+        or of a timeframe that is closed."""
         refused = []
         for i, (tokens, wire, outcome) in enumerate(groups):
             items = [self._items.get(token) for token in tokens]
@@ -230,7 +235,10 @@ class QueueState:
                 refused.append(i)
                 continue
             found = [item for item in items if item is not None]
-            self.closed.add(found[0].wire[:4])
+            if not self.closed.add(found[0].wire[:4]):
+                self.ack(tokens)
+                refused.append(i)
+                continue
             self.counts[outcome] += 1
             if wire is not None:
                 to._add(wire, min(item.born for item in found))

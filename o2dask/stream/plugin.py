@@ -23,7 +23,7 @@ PREFIX = "o2dask_queue_"
 HANDLERS = (
     *("create", "destroy", "status", "standing"),
     *("put", "last_seq", "wait_room", "report", "agree_end", "close_producer"),
-    *("get", "renew", "ack", "forward", "give_back"),
+    *("get", "renew", "ack", "forward", "give_back", "leave"),
 )
 MAX_WAIT_S = 5.0
 """Longest that one call waits [s]; its client calls again. So nobody waits for long on behalf of the dead."""
@@ -60,6 +60,7 @@ class _Served:
         self.ends = _Bell()
         self.until: dict[str, float] = {}
         self.timers: dict[str, asyncio.TimerHandle] = {}
+        self.left: dict[str, int] = {}
 
 
 class LeasePlugin(SchedulerPlugin):
@@ -103,6 +104,7 @@ class LeasePlugin(SchedulerPlugin):
                 self.destroy(name=name)
             else:
                 self._release(served, client)
+                served.left.pop(client, None)
 
     def _release(self, served: _Served, client: str) -> None:
         served.until.pop(client, None)
@@ -182,9 +184,10 @@ class LeasePlugin(SchedulerPlugin):
         """Lease items to the client, waiting for the first; return them, and whether the queue is "open", "ended" or
         "over". With `until_ended` the wait is over too when no producer is left."""
         end = time.monotonic() + min(timeout_s, MAX_WAIT_S)
+        left = self._served(name).left.get(client, 0)
         while True:
             served = self._served(name)
-            if not self._is_alive(client):
+            if not self._is_alive(client) or served.left.get(client, 0) != left:
                 return [], "open"
             now = time.monotonic()
             if taken := served.state.get(client, n):
@@ -231,6 +234,13 @@ class LeasePlugin(SchedulerPlugin):
         if n:
             served.items.ring()
         return n
+
+    def leave(self, *, name: str, client: str) -> None:
+        """Make ready again all that a client holds, and end its calls that wait: it may have given them up."""
+        served = self._served(name)
+        served.left[client] = served.left.get(client, 0) + 1
+        served.items.ring()
+        self._release(served, client)
 
     def standing(self, *, name: str, client: str, keys: Sequence[Key]) -> list[str]:
         """Return how timeframes stand: ``inside`` the room, ``closed`` (forwarded or dropped before), ``unknown``."""

@@ -199,6 +199,10 @@ class AsyncLeaseQueue:
         """Give items back for others, or for later; return how many were this client's."""
         return await self._call("give_back", tokens=tuple(tokens))
 
+    async def leave(self) -> None:
+        """Give back all that this client holds, and be given no more by a `get` that was cancelled."""
+        await self._call("leave")
+
     async def forward(self, to: str, groups: Sequence[Group]) -> list[int]:
         """Replace items of this client by what they become in the queue `to`, each group in one step.
 

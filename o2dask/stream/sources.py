@@ -162,6 +162,7 @@ class ReplaySource:
         self._readout, self._n_readouts, self._loop, self._raw = readout, n_readouts, loop, raw
         self._rounds = Rounds.of([ref.id for ref in self._refs])
         self._readers: dict[str, CtfReader] = {}
+        self._cuts: dict[int, tuple[int, int]] = {}  # rows of this readout, by timeframe that was looked at
 
     def __len__(self) -> int:
         return len(self._refs)
@@ -172,18 +173,21 @@ class ReplaySource:
             n, k = divmod(i, len(self._refs))
             if n and not self._loop:
                 return
-            yield self._reading(self._refs[k], n)
+            yield self._reading(k, n)
 
-    def _reading(self, ref: TimeframeRef, n: int) -> Reading:
+    def _reading(self, k: int, n: int) -> Reading:
+        ref = self._refs[k]
         timeframe = self._rounds.shift(ref.id, n)
         try:
-            batch = self._batch(ref)
+            batch = self._batch(ref, is_known=k in self._cuts)
         except DataError as error:
             return Reading(timeframe, error=str(error))
-        first, last = shares(batch, self._n_readouts)[self._readout]
+        if k not in self._cuts:
+            self._cuts[k] = shares(batch, self._n_readouts)[self._readout]
+        first, last = self._cuts[k]
         return Reading(timeframe, batch.slice(first, last - first), ref.n_bytes)
 
-    def _batch(self, ref: TimeframeRef) -> "pa.RecordBatch":
+    def _batch(self, ref: TimeframeRef, *, is_known: bool) -> "pa.RecordBatch":
         from o2dask.ctf.batch import check_layout, encode_timeframe
         from o2dask.ctf.reader import CtfReader
 
@@ -192,7 +196,8 @@ class ReplaySource:
         reader = self._readers[ref.url]
         if self._raw:
             return encode_timeframe(reader.read(ref.index), raw=True)
-        return check_layout(reader.batch(ref.index), reader.where(ref.index))
+        batch = reader.batch(ref.index)
+        return batch if is_known else check_layout(batch, reader.where(ref.index))
 
 
 def shares(batch: "pa.RecordBatch", n: int) -> list[tuple[int, int]]:
@@ -202,8 +207,8 @@ def shares(batch: "pa.RecordBatch", n: int) -> list[tuple[int, int]]:
     from o2dask.ctf.batch import data_of_rows
 
     names, sizes = data_of_rows(batch)
-    if not names:
-        return [(0, 0)] * n
+    if not names or n == 1:
+        return [(0, len(names))] * n
     starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
     ends = np.cumsum(sizes)[[*(i - 1 for i in starts[1:]), len(names) - 1]].astype(float)
     middles = 0.5 * (ends + np.concatenate([[0.0], ends[:-1]]))

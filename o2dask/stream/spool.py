@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from o2dask.errors import CommitError, ConfigError
 from o2dask.stream.errors import SpoolFullError
@@ -204,10 +205,9 @@ def remove_stale(base: str, *, keep: str = "") -> list[str]:
             continue
         try:
             is_mine = root.stat().st_uid == os.getuid()
-            owner = json.loads((root / _OWNER).read_text())
-        except (OSError, ValueError):
+        except OSError:
             continue
-        if is_mine and isinstance(owner, dict) and _is_dead(owner):
+        if is_mine and (owner := _owner(root)) and _is_dead(owner):
             shutil.rmtree(root, ignore_errors=True)
             removed.append(str(root))
     return removed
@@ -219,10 +219,9 @@ def _own(root: Path) -> None:
         root.mkdir(mode=0o700, exist_ok=True)
         if root.is_symlink() or root.stat().st_uid != os.getuid():
             raise ConfigError(f"{root}: belongs to somebody else; give another session or spool folder")
-        with suppress(FileNotFoundError, ValueError):
-            owner = json.loads((root / _OWNER).read_text())
-            if not _is_dead(owner) and owner["pid"] != os.getpid():
-                raise ConfigError(f"{root}: its session is running (process {owner['pid']}); wait, or name another")
+        owner = _owner(root)
+        if owner and not _is_dead(owner) and owner["pid"] != os.getpid():
+            raise ConfigError(f"{root}: its session is running (process {owner['pid']}); wait, or name another")
         aside = root / f".{_OWNER}"
         aside.write_text(json.dumps(_identity(os.getpid())))
         aside.replace(root / _OWNER)
@@ -230,17 +229,26 @@ def _own(root: Path) -> None:
         raise ConfigError(f"{root}: cannot be made: {error.strerror}; choose another folder") from error
 
 
-def _identity(pid: int) -> dict[str, str | int]:
+def _owner(root: Path) -> dict[str, Any]:
+    """Return who owns a session, {} if it does not say."""
+    try:
+        owner = json.loads((root / _OWNER).read_text())
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) and isinstance(owner.get("pid"), int) else {}
+
+
+def _identity(pid: int) -> dict[str, Any]:
     """Return what tells a process from a later one of its number: when it started, since which boot, in which space."""
     return {"pid": pid, "started": _started(pid), "boot": _read("/proc/sys/kernel/random/boot_id"), "space": _space()}
 
 
-def _is_dead(owner: dict[str, str | int]) -> bool:
+def _is_dead(owner: dict[str, Any]) -> bool:
     if owner.get("boot") != _read("/proc/sys/kernel/random/boot_id"):
         return True
     if owner.get("space") != _space():
         return False
-    return _started(int(owner.get("pid", 0))) != owner.get("started")
+    return _started(owner["pid"]) != owner.get("started")
 
 
 def _started(pid: int) -> int:

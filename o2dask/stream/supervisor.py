@@ -4,13 +4,10 @@ One thread holds them: it hands on what they tell, and restarts at once what was
 as it gets nowhere. Knows processes; what they do is theirs.
 """
 
-import json
 import logging
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -23,6 +20,7 @@ from typing import Any
 from o2dask.errors import ConfigError
 from o2dask.stream.errors import StreamError
 from o2dask.stream.process import DONE, GONE, READY, WRONG
+from o2dask.stream.starter import Forked, Starter
 
 __all__ = ["ProcessSpec", "State", "Supervisor"]
 
@@ -33,12 +31,8 @@ FIRST_DELAY_S, MAX_DELAY_S = 0.1, 5.0
 GIVE_UP_AFTER = 20
 """Restarts in a row without progress after which it is no accident."""
 MAX_NOTICES = 1000
-END_S = 5.0
+END_S = 3.0
 """Time for a process to go by itself before it is killed [s]."""
-_COMMAND = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from importlib import import_module; import_module(sys.argv.pop(1)).start()"
-)
 
 
 class State(StrEnum):
@@ -65,7 +59,7 @@ class _Child:
     """A process and its story: `vain` restarts since it got anywhere, `due_s` when to start the next."""
 
     spec: ProcessSpec
-    process: "subprocess.Popen[bytes] | None" = None
+    process: Forked | None = None
     is_ready: bool = False
     is_done: bool = False
     vain: int = 0
@@ -97,6 +91,7 @@ class Supervisor:
         """What processes told and what became of them, for the user."""
         self.n_restarts = 0
         self._failure = ""
+        self._starter = Starter()
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -173,10 +168,6 @@ class Supervisor:
         """End what still runs."""
         with self._lock:
             self._is_closing = True
-            running = [c.process for c in self._children.values() if c.process is not None]
-        for process in running:
-            with suppress(OSError):
-                process.stdin.close()  # type: ignore[union-attr]
         self._wake()
         if self._thread.ident is not None:
             self._thread.join()
@@ -205,11 +196,9 @@ class Supervisor:
             self._send_to(child, line)
 
     def _send_to(self, child: _Child, *lines: str) -> None:
-        if child.process is None or child.process.stdin is None:
-            return
-        with suppress(OSError, ValueError):  # it is gone; its successor is told when it is ready
-            child.process.stdin.write("".join(f"{line}\n" for line in lines).encode())
-            child.process.stdin.flush()
+        if child.process is not None and lines:
+            with suppress(OSError):  # it is gone; its successor is told when it is ready
+                child.process.write("".join(f"{line}\n" for line in lines))
 
     def _wake(self) -> None:
         with suppress(OSError):
@@ -243,26 +232,16 @@ class Supervisor:
         return min(waiting, default=None)
 
     def _start(self, child: _Child) -> None:
-        spec = child.spec
-        words = [sys.executable, "-c", _COMMAND, json.dumps(sys.path), spec.module, json.dumps(dict(spec.settings))]
         try:
-            child.process = subprocess.Popen(
-                words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is for the driver
-                env={"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", **os.environ},
-            )
+            child.process = self._starter.start(child.spec.module, child.spec.settings)
         except OSError as error:
-            self._later(child, f"cannot be started: {error.strerror}")
+            self._later(child, f"cannot be started: {error}")
             return
         child.n_starts += 1
-        for pipe in (child.process.stdout, child.process.stderr):
-            assert pipe is not None
-            os.set_blocking(pipe.fileno(), False)
-            self._selector.register(pipe, selectors.EVENT_READ, child)
-            child.rest[pipe.fileno()] = b""
+        for fd in (child.process.stdout, child.process.stderr):
+            os.set_blocking(fd, False)
+            self._selector.register(fd, selectors.EVENT_READ, child)
+            child.rest[fd] = b""
 
     def _hear(self, child: _Child, fd: int) -> None:
         """Take in what a process wrote; when it has closed both pipes it has ended."""
@@ -270,20 +249,18 @@ class Supervisor:
             text = os.read(fd, 1 << 16)
         except BlockingIOError:
             return
-        process = child.process
-        assert process is not None
+        assert child.process is not None
         lines = (child.rest[fd] + text).split(b"\n")
         child.rest[fd] = lines.pop()[-(1 << 16) :]
-        is_error = process.stderr is not None and fd == process.stderr.fileno()
         if not text and child.rest[fd]:
             lines.append(child.rest[fd])
         for line in lines:
-            self._heard(child, line.decode(errors="replace").strip(), is_error)
+            self._heard(child, line.decode(errors="replace").strip(), fd == child.process.stderr)
         if not text:
             self._selector.unregister(fd)
             del child.rest[fd]
             if not child.rest:
-                self._ended(child, process)
+                self._ended(child, child.process)
 
     def _heard(self, child: _Child, line: str, is_error: bool) -> None:
         if line == READY and not is_error:
@@ -303,8 +280,9 @@ class Supervisor:
         self.notices.append(text)
         log.info("%s", text)
 
-    def _ended(self, child: _Child, process: "subprocess.Popen[bytes]") -> None:
-        status = self._wait(process)
+    def _ended(self, child: _Child, process: Forked) -> None:
+        process.close()
+        status = self._starter.status(process.pid, END_S)
         with self._lock:
             child.process, child.is_ready = None, False
             if status == DONE or self._is_closing:
@@ -348,40 +326,27 @@ class Supervisor:
     def _fail(self, text: str) -> None:
         self._failure = self._failure or text
 
-    def _wait(self, process: "subprocess.Popen[bytes]") -> int:
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-        try:
-            return process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
-
     def _end_all(self) -> None:
         with self._lock:
-            running = [c for c in self._children.values() if c.process is not None]
-        for child in running:
-            process = child.process
-            assert process is not None
-            for fd in list(child.rest):
-                with suppress(KeyError, ValueError):
-                    self._selector.unregister(fd)
-            with suppress(OSError):
-                process.stdin.close()  # type: ignore[union-attr]
-        for child in running:
-            assert child.process is not None
-            with suppress(subprocess.TimeoutExpired):
-                child.process.wait(END_S)
-            self._wait(child.process)
-            child.process = None
+            running = [c.process for c in self._children.values() if c.process is not None]
+            for child in self._children.values():
+                child.process = None
+        for process in running:
+            process.close_input()
+        for process in running:
+            if self._starter.status(process.pid, END_S) is None:
+                with suppress(OSError):
+                    os.kill(process.pid, signal.SIGKILL)
+            process.close()
+        self._starter.close()
         with self._lock:
             self._state = State.STOPPED
             self._lock.notify_all()
 
 
-def _story(status: int) -> str:
+def _story(status: int | None) -> str:
+    if status is None:
+        return "ended, nobody knows how,"
     if status >= 0:
         return f"ended with status {status}"
     with suppress(ValueError):
