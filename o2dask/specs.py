@@ -249,10 +249,13 @@ class DataProcessorSpec:
             object.__setattr__(self, "algorithm", AlgorithmSpec(devices=tuple(self.algorithm.items())))
         if not callable(self.algorithm) and not isinstance(self.algorithm, AlgorithmSpec):
             raise SpecError(f"processor {self.name!r}: want a callable algorithm, got {self.algorithm!r}")
-        if isinstance(self.inputs, str):
-            object.__setattr__(self, "inputs", parse_inputs(self.inputs))
-        if isinstance(self.outputs, str):
-            object.__setattr__(self, "outputs", parse_outputs(self.outputs))
+        try:
+            if isinstance(self.inputs, str):
+                object.__setattr__(self, "inputs", parse_inputs(self.inputs))
+            if isinstance(self.outputs, str):
+                object.__setattr__(self, "outputs", parse_outputs(self.outputs))
+        except SpecError as error:
+            raise SpecError(f"processor {self.name!r}: {error}") from None
         for part in self.parts:
             if isinstance(part, type):
                 object.__setattr__(self, "options", self.options + _task_options(part, self.options))

@@ -229,6 +229,8 @@ def _summary(report: "RunReport", where: str, lost: Sequence[str]) -> list[str]:
         if failed:
             lines.append(f"{len(failed)} failed and were {what}:")
             lines += _listed([(q.reason, f"  {q.ref.id}: {q.reason}" + f" ({q.file})" * bool(q.file)) for q in failed])
+    if aside and not any(q.file for q in aside):
+        lines.append("their whole stories are kept where there is an output (--out)")
     lines += [f"expendable {name}: {losses}" for name, losses in report.losses.items()]
     if lost:
         lines.append(f"{len(lost)} times the input has lost something:")

@@ -11,7 +11,7 @@ from o2dask.services.histograms import Axis, Histograms
 from o2dask.services.monitoring import Metric, Monitoring
 from o2dask.services.parallel import ParallelContext
 from o2dask.services.pool import ThreadPool
-from o2dask.services.registry import ServiceRegistry, list_services, register_service, service
+from o2dask.services.registry import ServiceRegistry, ServiceSpec, list_services, register_service, service
 from o2dask.services.scratch import ScratchFiles
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "QuitRequest",
     "ScratchFiles",
     "ServiceRegistry",
+    "ServiceSpec",
     "ThreadPool",
     "list_services",
     "register_service",

@@ -4,10 +4,13 @@ Knows specs and contexts. The cost travels on the exception, from a worker to th
 """
 
 import logging
+import os
 import pickle
 import traceback
 from dataclasses import fields
+from pathlib import Path
 
+import o2dask
 from o2dask.columns import Columns
 from o2dask.context import ErrorContext, ProcessingContext
 from o2dask.errors import FatalError, MissingExtraError, O2DaskError, ProcessorError
@@ -20,6 +23,8 @@ __all__ = ["cost_of", "explained", "recovered", "stop_for"]
 
 log = logging.getLogger(__name__)
 
+_PACKAGE = str(Path(o2dask.__file__).parent) + os.sep
+_LIBRARY = str(Path(os.__file__).parent) + os.sep
 _COST = "o2dask_cost"
 _STOP = "o2dask_stop"
 
@@ -67,11 +72,12 @@ def recovered(ctx: ProcessingContext, error: Exception) -> "dict[DataRef, Column
 
 def explained(error: Exception, processor: str, source: TimeframeRef, policy: ErrorPolicy) -> O2DaskError:
     """Return the error with processor, timeframe and cost attached, in a form that another process can unpickle."""
-    where = f"processor {processor!r}, {source}"
+    place = _place(error)
+    where = f"processor {processor!r}{place}, {source}"
     if isinstance(error, O2DaskError) and _survives_pickling(error):
         told: O2DaskError = error
     else:
-        told = ProcessorError(f"processor {processor!r} failed on {source.id}: {type(error).__name__}: {error}")
+        told = ProcessorError(f"processor {processor!r} failed on {source.id}{place}: {type(error).__name__}: {error}")
         if _survives_pickling(error):
             told.__cause__ = error
         else:  # Dask has tblib send the cause along, and one that cannot be revived would take `told` with it
@@ -79,6 +85,19 @@ def explained(error: Exception, processor: str, source: TimeframeRef, policy: Er
     told.add_note(where)
     setattr(told, _COST, str(ErrorPolicy.FAIL if _stops(error) or _is_server_down(error) else policy))
     return told
+
+
+def _place(error: BaseException) -> str:
+    """Return `` at mine.py:17`` for the innermost line that is neither ours nor a library's; "" if there is none."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
+    return f" at {Path(lines[-1].filename).name}:{lines[-1].lineno}" if lines else ""
+
+
+def _is_ours(file: str) -> bool:
+    """Return whether a file is of the framework or of a library; reconstruction and analysis are users of it."""
+    if file.startswith(_PACKAGE):
+        return not file.startswith((_PACKAGE + "reco" + os.sep, _PACKAGE + "analysis" + os.sep))
+    return file.startswith(("<", _LIBRARY)) or "site-packages" in file
 
 
 def cost_of(error: BaseException) -> ErrorPolicy:

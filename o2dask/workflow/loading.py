@@ -7,13 +7,14 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from o2dask.errors import ConfigError
+from o2dask.errors import ConfigError, O2DaskError
 from o2dask.options import ConfigContext, settle
 from o2dask.specs import DataProcessorSpec, WorkflowSpec
 from o2dask.workflow.names import algorithm_path, did_you_mean, listed
@@ -92,6 +93,7 @@ def locate(path: str, what: str) -> Any:
     for part in qualname.split("."):
         if not hasattr(found, part):
             names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+            names = [n for n in names if getattr(module, n).__module__ == module.__name__] or names
             hint = did_you_mean(part, names) or f"; it has {listed(names)}"
             raise ConfigError(f"{what}: {place} has no {qualname!r}{hint}")
         found = getattr(found, part)
@@ -135,7 +137,14 @@ def _call(function: Any, name: str, context: ConfigContext) -> Any:
         raise ConfigError(
             f"workflow {name!r}: want a function without arguments, or of a ConfigContext, got one of {len(wanted)}"
         )
-    return function(context) if wanted or hasattr(function, "options") else function()
+    try:
+        return function(context) if wanted or hasattr(function, "options") else function()
+    except O2DaskError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        raise ConfigError(f"workflow {name!r}: fails at {where}: {type(error).__name__}: {error}") from error
 
 
 def _import_module(name: str, what: str) -> ModuleType:

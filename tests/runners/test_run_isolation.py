@@ -198,9 +198,9 @@ def test_one_that_hangs_when_it_starts_costs_its_outputs(tmp_path: Path, monkeyp
 
 def test_fatal_errors_and_wrong_settings_end_the_run_from_there_too(tmp_path: Path) -> None:
     report = run_inline(flow(), timeframes(3, special={1: "fatal"}), FolderSink(str(tmp_path / "a"), PATTERNS))
-    assert "the detector is not there (processor 'check')" in report.failure and len(report.committed) == 1
+    assert "the detector is not there (processor 'check' at isolation_flows.py:" in report.failure and len(report.committed) == 1
     report = run_inline(flow(init="config"), timeframes(3), FolderSink(str(tmp_path / "b"), PATTERNS))
-    assert "binning is upside down (processor 'check')" in report.failure and not report.committed
+    assert "binning is upside down (processor 'check' at isolation_flows.py:" in report.failure and not report.committed
 
 
 def test_one_that_has_quit_stays_away(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_what_would_hit_every_timeframe_stops_the_run_and_what_hits_one_does_not
         return
     assert not report.quarantined and not report.ok
     assert len(report.committed) == (0 if fail == "init" else 1)
-    assert "(processor 'starting')" in report.failure and "--resume" in report.failure
+    assert "(processor 'starting' at " in report.failure and "--resume" in report.failure
     assert {"init": "no such geometry", "extra": "o2dask[gpu]", "server": "no answer"}[fail] in report.failure
 
 

@@ -138,7 +138,7 @@ def test_an_error_of_a_consumer_is_its_own_even_if_the_producer_catches():
     calls.clear()
     report = run_inline(compile_workflow(WorkflowSpec("w", flow)), enumerated(1), NoSink())
     (failed,) = report.quarantined
-    assert "this part is odd (processor 'bad')" in failed.reason
+    assert "this part is odd (processor 'bad' at test_workflow_dispatch.py:" in failed.reason
     assert calls == []
 
 

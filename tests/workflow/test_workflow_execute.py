@@ -247,3 +247,19 @@ def test_any_plan_gives_the_same_bytes(workflow):
     for data in found[1:]:
         assert data.keys() == found[0].keys()
         assert all(data[ref].equals(found[0][ref]) for ref in data)
+
+
+def test_an_error_says_at_which_line_of_the_user_it_was():
+    def divides(ctx):
+        return 1 / 0
+
+    def undeclared(ctx):
+        ctx.outputs.make("nothing", {})
+
+    for run, told in ((divides, "at test_workflow_execute.py:"), (undeclared, "")):
+        topology = compile_workflow(WorkflowSpec("w", (spec("p", "", "", run),)))
+        with pytest.raises(O2DaskError) as caught:
+            run_task(topology, plan(topology)[0], REF, {}, WorkerState())
+        line = run.__code__.co_firstlineno + 1
+        assert told in str(caught.value)
+        assert f"processor 'p' at test_workflow_execute.py:{line}, " in caught.value.__notes__[0]

@@ -12,7 +12,7 @@ import toy_specs
 from hypothesis import given, settings
 from toy_specs import random_workflows, source, toy_workflow
 
-from o2dask.errors import ConfigError
+from o2dask.errors import ConfigError, SpecError
 from o2dask.specs import WorkflowSpec
 from o2dask.workflow import Topology, compile_workflow, list_workflows, load_workflow, plan, show
 from o2dask.workflow.layout import lay_out
@@ -261,3 +261,12 @@ def test_names_on_the_page_are_escaped():
     option = toy_specs.ConfigParamSpec(name="x", default="<b>", help="<i>bad</i>")
     page = show(compile_workflow(WorkflowSpec("<w>", (toy_specs.spec("p", "", "", options=(option,)),))), "html")
     assert "<b>" not in page and "<i>" not in page and "<w>" not in page
+
+
+def test_a_workflow_function_that_fails_is_told_with_its_line(file):
+    file.write_text(FILE + "def broken():\n    return 1 / 0\n")
+    sys.modules.pop("o2dask_file_my_flow", None)
+    with pytest.raises(ConfigError, match=r"my_flow.py:broken': fails at my_flow\.py:9: ZeroDivisionError"):
+        load_workflow(f"{file}:broken")
+    with pytest.raises(SpecError, match="processor 'p': input 'TPC/CLUSTERNATIVEFARTOOLONG': want"):
+        toy_specs.spec("p", "TPC/CLUSTERNATIVEFARTOOLONG", "")
