@@ -27,6 +27,7 @@ _LAZY = {
     "OutputSpec": "o2dask.specs",
     "ServiceSpec": "o2dask.services",
     "Task": "o2dask.specs",
+    "TimeframeId": "o2dask.timeframe",
     "WorkflowSpec": "o2dask.specs",
     "connect": "o2dask.live",
     "customize": "o2dask.options",
