@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from o2dask.reco.tpc.kernels_types import Detector
-
 __all__ = ["HOST", "Backend"]
 
 _ROOM = 1.3
@@ -19,12 +17,16 @@ _ROOM = 1.3
 class Backend:
     """The cores of this machine; a device overrides what differs. What is built once lives here: geometry and field."""
 
-    claim_dtype: type = np.uint8
-    """What marks a cluster as used: a flag where seeds are followed one after the other (a core follows a sector's), or
-    int32, how early the seed comes whose track has it, where all are followed side by side (`candidates`)."""
+    is_wide: bool = False
+    """Thousands of threads: seeds are followed side by side (`candidates`), not a sector's one after the other."""
 
     def __init__(self) -> None:
         self._built: dict[Hashable, Any] = {}
+
+    @property
+    def claim_dtype(self) -> type:
+        """What marks a cluster as used: a flag, or (int32) how early the seed comes whose track has it."""
+        return np.int32 if self.is_wide else np.uint8
 
     def once(self, key: Hashable, build: Callable[[], Any]) -> Any:
         """Return what `build` makes, made once per backend."""
@@ -40,9 +42,9 @@ class Backend:
         """Return arrays, in tuples or alone, where kernels can read them."""
         return values
 
-    def resident(self, detector: Detector) -> Detector:
-        """Return the detector where kernels can read it, for good."""
-        return detector
+    def resident(self, values: Any) -> Any:
+        """Return arrays, in tuples or alone, where kernels can read them, for many timeframes: conditions."""
+        return values
 
     def fetch(self, array: Any) -> np.ndarray:
         """Return an array on the host; not to be written to."""

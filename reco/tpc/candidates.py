@@ -23,8 +23,10 @@ from o2dask.reco.tpc.segments import Hits, Segments
 
 __all__ = ["Sweeps", "find_by_candidate"]
 
-COPY, CLEAR, TAKE = 0, 1, 2
+CLEAR, TAKE = 1, 2
 """Modes of `kernels_candidates.renew_claim`."""
+CLUSTERS_PER_THREAD = 16
+"""Of kernels that only look at claims."""
 SECTORS_PER_COLOR = N_SECTORS // 3
 
 
@@ -83,32 +85,35 @@ class _Finder:
         first = _offsets(found[ranks])
         pool = self._store(ranks, first, where)
         self._renew(TAKE)
+        self._swap()
         self.told.candidates.append(n_ranks)
         self.told.sweeps.append(n_sweeps)
         in_range = np.searchsorted(rank_start, ranks, side="right") - 1
         return _Batch(3 * (in_range // (n_rows * self.slabs[0])) + color, first, pool)
 
     def _settle(self, n_rows: int, n_ranks: int, where: tuple[Any, Any], count: Any) -> int:
-        """Sweep over seeds until their claims stay; row by row from outside at first, which is nearly right."""
+        """Sweep over seeds until their claims stay.
+
+        Row by row from outside at first, each writing claims while others read: a guess that is nearly right. Where it
+        starts from changes how many sweeps there are, not where they end.
+        """
         for only in range(n_rows):
-            self._renew(COPY, is_kept=True)
-            self._sweep(only, n_ranks, where, count)
-            self._swap()
+            self._sweep(only, n_ranks, where, count, self.grid.used)
         n_sweeps = 0
         while True:
-            self._renew(CLEAR, is_kept=True)
-            self._sweep(-1, n_ranks, where, count)
+            self._renew(CLEAR)
+            self._sweep(-1, n_ranks, where, count, self.spare)
             n_sweeps += 1
             flag = self.backend.zero(self.backend.scratch("candidates.flag", 1, np.int32))
-            self.backend.run(claims_differ, self.n, self.grid.used, self.spare, flag)
+            self.backend.run(claims_differ, self._n_threads(), self.grid.used, self.spare, flag)
             self._swap()
             if not self.backend.fetch(flag)[0]:
                 return n_sweeps
 
-    def _sweep(self, only: int, n_ranks: int, where: tuple[Any, Any], count: Any) -> None:
+    def _sweep(self, only: int, n_ranks: int, where: tuple[Any, Any], count: Any, claims: Any) -> None:
         (color, steps), (search, seeding, rank_start, ranges) = where
         at = (np.int32(only), color, steps, self.grid, self.there, search, seeding, rank_start, ranges)
-        self.backend.run(sweep, n_ranks, *at, self.work, self.spare, count)
+        self.backend.run(sweep, n_ranks, *at, self.work, claims, count)
 
     def _store(self, ranks: np.ndarray, first: np.ndarray, where: tuple[Any, Any]) -> tuple[Any, ...]:
         (color, steps), (search, seeding, rank_start, ranges) = where
@@ -120,11 +125,12 @@ class _Finder:
         backend.run(store_tracks, n, asked, *at, self.work, offsets, pool)
         return pool
 
-    def _renew(self, mode: int, *, is_kept: bool = False) -> None:
-        """Write renewed claims to the spare array; take them unless the old ones are to be kept."""
-        self.backend.run(renew_claims, self.n, np.int32(mode), self.grid.used, self.spare)
-        if not is_kept:
-            self._swap()
+    def _renew(self, mode: int) -> None:
+        """Write renewed claims to the spare array."""
+        self.backend.run(renew_claims, self._n_threads(), np.int32(mode), self.grid.used, self.spare)
+
+    def _n_threads(self) -> int:
+        return -(-self.n // CLUSTERS_PER_THREAD)
 
     def _swap(self) -> None:
         used = self.grid.used
@@ -136,7 +142,7 @@ def find_by_candidate(
 ) -> tuple[Segments, Sweeps]:
     """Return the tracks that seeding and following find, hits where the backend's kernels read them.
 
-    `clusters.grid.used` must be int32 (`Backend.claim_dtype`).
+    The backend must be wide (`Backend.is_wide`): `clusters.grid.used` is int32.
     """
     finder = _Finder(clusters, detector, search, backend)
     batches = [finder.find(color, seeding) for seeding in rounds for color in range(3)]

@@ -139,13 +139,9 @@ def place_track(t, first, pool, target, target_first, grid, index, par, cov, out
 
 @body
 def renew_claim(i, mode, old, new):
-    """Write new[i], int32: mode 0 the old claim, 1 none but what is `TAKEN`, 2 `TAKEN` where there is a claim."""
-    claim = old[i]
-    if mode == 1 and claim != TAKEN:
-        claim = np.int32(0)
-    if mode == 2 and claim > 0:
-        claim = TAKEN
-    new[i] = claim
+    """Write new[i], int32: mode 1 no claim but what is `TAKEN`, 2 `TAKEN` where there is a claim."""
+    is_taken = old[i] == TAKEN if mode == 1 else old[i] > 0
+    new[i] = TAKEN if is_taken else np.int32(0)
 
 
 # Launchers on one core, for tests and as what kernels_device maps to the GPU's: the order of claims needs no loop of

@@ -4,14 +4,22 @@ from numba import cuda
 
 from o2dask.reco.tpc.kernels_calibration import correct_hits, correct_track, equalise, equalise_all
 from o2dask.reco.tpc.kernels_dedx import dedx_track, dedx_tracks
+from o2dask.reco.tpc.kernels_device_candidates import CANDIDATE_KERNELS
 from o2dask.reco.tpc.kernels_fit import fit_track, fit_tracks
-from o2dask.reco.tpc.kernels_following import fill_sector, fill_tracks, find_color, find_in_color
 from o2dask.reco.tpc.kernels_grid import sort_cells, sort_row
+from o2dask.reco.tpc.kernels_hits import (
+    collect_hits,
+    collect_piece,
+    drift_of_row,
+    drift_of_rows,
+    shift_hits,
+    shift_track,
+)
 from o2dask.reco.tpc.kernels_loopers import find_next_leg, find_next_legs
 from o2dask.reco.tpc.kernels_merging import find_partner, find_partners
 from o2dask.reco.tpc.kernels_positions import locate, locate_all
 
-__all__ = ["KERNELS"]
+__all__ = ["KERNELS", "take_kernel"]
 
 
 @cuda.jit
@@ -31,19 +39,36 @@ def sort_kernel(y, z, order, row_start, row_half, grid, index):
 
 
 @cuda.jit
-def find_kernel(color, grid, detector, search, seeding, scratch, pool, pool_start):
-    """Run `find_in_color` on the sectors of a colour."""
-    k = cuda.grid(1)
-    if k < 12:
-        find_in_color(k, color, grid, detector, search, seeding, scratch, pool, pool_start)
+def span_kernel(z, order, row_start, span):
+    """Run `drift_of_row` on every sector row."""
+    key = cuda.grid(1)
+    if key < span.shape[0]:
+        drift_of_row(key, z, order, row_start, span)
 
 
 @cuda.jit
-def fill_kernel(pool, pool_start, out_start, grid, index, par, cov, first, hits):
-    """Run `fill_sector` on every sector."""
-    sector = cuda.grid(1)
-    if sector < 36:
-        fill_sector(sector, pool, pool_start, out_start, grid, index, par, cov, first, hits)
+def shift_kernel(first, shift, hit_sector, hit_z):
+    """Run `shift_track` on every track."""
+    i = cuda.grid(1)
+    if i < shift.shape[0]:
+        shift_track(i, first, shift, hit_sector, hit_z)
+
+
+@cuda.jit
+def collect_kernel(pieces, first, out_first, hits, out):
+    """Run `collect_piece` on every piece."""
+    p = cuda.grid(1)
+    if p < pieces.shape[0]:
+        collect_piece(p, pieces, first, out_first, hits, out)
+
+
+@cuda.jit
+def take_kernel(array, index, out):
+    """Copy the rows index (n,) of array (m, k) to out (n, k)."""
+    i = cuda.grid(1)
+    if i < out.shape[0]:
+        for k in range(out.shape[1]):
+            out[i, k] = array[index[i], k]
 
 
 @cuda.jit
@@ -99,13 +124,15 @@ def equalise_kernel(sector, row, pad, q_tot, q_max, gain, out_tot, out_max):
 KERNELS = {
     locate_all: locate_kernel,
     sort_cells: sort_kernel,
-    find_color: find_kernel,
-    fill_tracks: fill_kernel,
+    drift_of_rows: span_kernel,
+    shift_hits: shift_kernel,
+    collect_hits: collect_kernel,
     fit_tracks: fit_kernel,
     find_partners: partners_kernel,
     find_next_legs: legs_kernel,
     dedx_tracks: dedx_kernel,
     correct_hits: correct_kernel,
     equalise_all: equalise_kernel,
+    **CANDIDATE_KERNELS,
 }
 """The kernel of each CPU launcher; both take the same arguments."""

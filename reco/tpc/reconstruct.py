@@ -39,19 +39,23 @@ def cluster_positions(
     z is that of a collision at the start of the timeframe: it goes far below 0 on the A side (above on the C side) for
     later collisions. Pads of the C side count against y.
     """
+    y, z, widths = (backend.fetch(part) for part in _located(clusters, backend, drift or DriftVelocity()))
+    return y, z, widths
+
+
+def _located(clusters: Columns, backend: Backend, drift: DriftVelocity) -> tuple[Any, Any, Any]:
+    """Return `cluster_positions` where the backend's kernels read them."""
     n, rows, f4 = clusters.n_rows, pad_rows(), np.float32
     if n and (int(clusters["pad_row"].max()) >= N_ROWS or int(clusters["sector"].max()) >= N_SECTORS):
         raise DataError("TPC clusters: want sectors below 36 and pad rows below 152; is the CTF damaged?")
     origin = -0.5 * (rows.n_pads - 1) * rows.pad_width
     pads = np.stack([rows.pad_width / PAD_SCALE, origin, rows.pad_width / SIGMA_SCALE], axis=1).astype(f4)
-    drift = drift or DriftVelocity()
     v = drift.cm_per_time_bin
     times = np.array([v / TIME_SCALE, DRIFT_LENGTH_CM + v * drift.offset_bins, v / SIGMA_SCALE])
     out = (backend.empty(n, f4), backend.empty(n, f4), backend.empty((n, 2), f4))
     packed = tuple(clusters[c] for c in ("sector", "pad_row", "time", "pad", "sigma_pad", "sigma_time"))
     backend.run(locate_all, n, *backend.send((*packed, pads, times)), *out)
-    y, z, widths = (backend.fetch(part) for part in out)
-    return y, z, widths
+    return out
 
 
 def reconstruct(
@@ -82,7 +86,7 @@ def reconstruct(
     params = params or TpcTrackingParams()
     if not isinstance(calibration, TpcCalibration):
         calibration = TpcCalibration() if calibration is None else TpcCalibration(bz_kg=calibration)
-    y, z, widths = cluster_positions(clusters, backend, calibration.drift)
+    y, z, widths = _located(clusters, backend, calibration.drift)
     found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, calibration.bz_kg, widths, backend)
     times = _times(found, calibration)
     if calibration.needs_refit:
@@ -123,7 +127,7 @@ def _charges(clusters: Columns, rows: np.ndarray, gain: "np.ndarray | None", bac
         return backend.send(charges)  # type: ignore[no-any-return]
     out = backend.empty(len(rows), np.float32), backend.empty(len(rows), np.float32)
     pads = tuple(clusters[name][rows] for name in ("sector", "pad_row", "pad"))
-    backend.run(equalise_all, len(rows), *backend.send((*pads, *charges, gain)), *out)
+    backend.run(equalise_all, len(rows), *backend.send((*pads, *charges)), backend.resident(gain), *out)
     return out
 
 

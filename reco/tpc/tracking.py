@@ -105,7 +105,7 @@ def find_tracks(
     """
     bz, search = float(detector.field[0]), make_search(params)
     rounds = [make_round(seed_round, bz) for seed_round in params.rounds]
-    if backend.claim_dtype is np.int32:
+    if backend.is_wide:
         return find_by_candidate(clusters, detector, search, rounds, backend)[0]
     reach = _within_reach(np.diff(clusters.row_start).reshape(N_SECTORS, N_ROWS).sum(1))
     pool_start = _offsets(np.stack([reach // params.min_clusters, reach], axis=1))

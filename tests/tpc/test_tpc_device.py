@@ -13,6 +13,9 @@ from o2dask.columns import Columns
 
 pytestmark = pytest.mark.gpu
 
+KERNELS = 18
+"""Kernels of the tracker, and the one behind `Device.take`."""
+
 _LOAD = """
 import sys
 import numpy as np
@@ -34,7 +37,9 @@ tracks, members, _ = reconstruct(clusters, None, flawed, device)
 nothing = Columns(CLUSTERNATIVE, {name: column[:0] for name, column in np.load(sys.argv[1]).items()})
 none, _, _ = reconstruct(nothing, backend=device)
 assert none.n_rows == 0
+device.copied.update(up=0, down=0)
 again, _, _ = reconstruct(clusters, None, flawed, device)
+print(*device.copied.values())
 assert all(np.array_equal(again[name], tracks[name]) for name in tracks.schema.names), "scratch of before was seen"
 np.savez(sys.argv[2], cluster=members["cluster"], **{name: tracks[name] for name in tracks.schema.names})
 """
@@ -45,12 +50,14 @@ import numba
 from numba import cuda
 from numba.cuda import dispatcher
 from o2dask.reco.tpc.backend import Backend
-from o2dask.reco.tpc.kernels_device import KERNELS
+from o2dask.reco.tpc.kernels_device import KERNELS, take_kernel
 capability = tuple(int(part) for part in sys.argv[2].split("."))
 dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
 done = set()
 
 class Compiling(Backend):
+    is_wide = True
+
     def run(self, launcher, n, *arguments):
         if launcher not in done:
             signature = tuple(numba.typeof(argument) for argument in arguments)
@@ -61,6 +68,8 @@ class Compiling(Backend):
 
 reconstruct(clusters, None, flawed, Compiling())
 assert done == set(KERNELS), set(KERNELS) - done
+rows = numba.float32[:, ::1]
+print(cuda.compile_ptx(take_kernel.py_func, (rows, numba.int32[::1], rows), cc=capability)[0])
 """
 
 
@@ -105,7 +114,7 @@ def test_tracks_in_the_cuda_simulator_equal_those_of_the_cpu(event: tuple[Path, 
     tracks, members, _ = reconstruct(clusters, None, flawed)
     # The bodies run as plain Python: compiled ones do not take the simulator's arrays inside a named tuple.
     environment = {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
-    _run(_SIMULATED, str(path), str(tmp_path / "out.npz"), **environment)
+    told = _run(_SIMULATED, str(path), str(tmp_path / "out.npz"), **environment)
     simulated = np.load(tmp_path / "out.npz")
     assert tracks.n_rows >= 6
     assert (tracks["sides"] == 3).any(), "no track across the electrode: joining is not tested"
@@ -119,6 +128,10 @@ def test_tracks_in_the_cuda_simulator_equal_those_of_the_cpu(event: tuple[Path, 
     np.testing.assert_allclose(simulated["cov"][:, [0, 2, 5, 9, 14]], sigma**2, rtol=0.01)
     np.testing.assert_allclose(simulated["chi2"], tracks["chi2"], rtol=0.01)
     np.testing.assert_allclose(simulated["dedx_tot"], tracks["dedx_tot"], rtol=1e-4)
+    # native clusters up (10 bytes), those of tracks down (14); charges, drift and indices of the fit's; row offsets
+    up, down = (int(part) for part in told.split()[-2:])
+    assert (up - 80_000) / clusters.n_rows < 40
+    assert (down - 150_000) / clusters.n_rows < 40
 
 
 @pytest.mark.parametrize("capability", ["8.0", "9.0"])
@@ -126,8 +139,8 @@ def test_every_kernel_compiles_to_ptx_without_double_precision_in_its_state(
     capability: str, event: tuple[Path, Columns]
 ) -> None:
     ptx = _run(_PTX, str(event[0]), capability)
-    assert ptx.count(".visible .entry") == 10
-    assert ptx.count(f".target sm_{capability.replace('.', '')}") == 10
+    assert ptx.count(".visible .entry") == KERNELS
+    assert ptx.count(f".target sm_{capability.replace('.', '')}") == KERNELS
     assert "fma.rn.f32" in ptx
     # pads and times of raw clusters are located in double precision, nothing else is
     assert ptx.count("fma.rn.f64") + ptx.count("mul.f64") < 20, "float64 arithmetic crept into the float32 kernels"
