@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from o2dask.errors import ConfigError
+
 __all__ = ["VertexParams"]
 
 
@@ -21,28 +23,61 @@ class VertexParams:
         daughters pull the vertex.
     z_max : float
         Largest distance in z of a vertex from the middle of the luminous region [cm].
+    z_sigmas : float
+        The same in widths of the luminous region; wide costs time and brings wrong pairs of peaks.
     peak_sigma : float
-        Smoothing of the time histogram [time bins]: the resolution of one track; lower splits vertices, higher merges
-        neighbours.
+        Resolution of a good track [time bins]: one such track has a height of 1.
+    peak_height, peak_prominence : float
+        Of a peak in tracks; low costs time, high loses vertices of few tracks and those in the flank of large ones.
+    multiple_scattering : float
+        Smearing of z at the beam line by the material in front of the TPC [cm GeV/c]. From residuals of simulated
+        tracks; too high joins neighbours, too low splits vertices.
+    crossing_sigma : float
+        Error of the measured time of tracks of both sides [time bins].
+    time_margin : float
+        By how much a track may lie outside the drift volume [time bins]; low loses tracks at electrode and pads, high
+        throws away what tells pairs of peaks apart where collisions are dense.
+    n_sigma, n_sigma_members : float
+        Window in which a track shapes a vertex, and in which it belongs to one in the end; lower loses tails, higher
+        mixes neighbours in time.
+    rounds, free_rounds : int
+        Most rounds of the competition for tracks, and the first ones without toll: pairs that share a peak sort
+        themselves out before the weak ones pay.
+    toll : float
+        What a vertex must be worth [tracks]; low leaves accidents, high loses vertices of two or three tracks.
+    background : float
+        Weight of what belongs to no vertex [tracks]; high makes small vertices smaller.
     min_tracks : int
-        Tracks that a peak needs; 2 keeps peripheral pp collisions at the price of random pairs.
-    n_sigma : float
-        Window in which a track belongs to a vertex; lower loses tails, higher mixes neighbours in time.
+        Tracks that a vertex needs; 2 keeps peripheral pp collisions at the price of random pairs.
     satellite_share, satellite_reach : float
         A vertex with fewer than this share of the contributors of another one within this reach [time bins] is taken
         for that one's tail; lower leaves satellites of central collisions, higher loses peripheral collisions that
         overlap with central ones.
-    multiple_scattering : float
-        Smearing of z at the beam line by the material in front of the TPC [cm GeV/c].
     """
 
     min_clusters: int = 50
     min_pt: float = 0.22
     max_dca: float = 3.0
     z_max: float = 25.0
-    peak_sigma: float = 1.5
-    min_tracks: int = 2
+    z_sigmas: float = 3.0
+    peak_sigma: float = 0.8
+    peak_height: float = 0.6
+    peak_prominence: float = 0.3
+    multiple_scattering: float = 0.15
+    crossing_sigma: float = 0.2
+    time_margin: float = 1.0
     n_sigma: float = 4.0
+    n_sigma_members: float = 6.0
+    rounds: int = 30
+    free_rounds: int = 6
+    toll: float = 0.5
+    background: float = 0.02
+    min_tracks: int = 2
     satellite_share: float = 0.02
     satellite_reach: float = 60.0
-    multiple_scattering: float = 0.25
+
+    def __post_init__(self) -> None:
+        if min(self.n_sigma, self.z_max, self.z_sigmas, self.crossing_sigma, self.background, self.rounds) <= 0:
+            raise ConfigError(
+                f"vertexing: want n_sigma, z_max, z_sigmas, crossing_sigma, background, rounds > 0: {self}"
+            )

@@ -17,7 +17,7 @@ def primary_vertexing() -> DataProcessorSpec:
         algorithm=_run,
         options=(
             ConfigParamSpec(name="min-tracks", default=2, help="tracks that a vertex needs"),
-            ConfigParamSpec(name="n-sigma", default=4.0, help="window in which a track belongs to a vertex"),
+            ConfigParamSpec(name="n-sigma", default=6.0, help="window in which a track belongs to a vertex"),
         ),
         cost_ms=30.0,
     )
@@ -27,7 +27,7 @@ def _run(ctx: ProcessingContext) -> None:
     from o2dask.reco.vertexing.params import VertexParams
     from o2dask.reco.vertexing.primary import find_primary_vertices
 
-    params = VertexParams(min_tracks=ctx.options["min-tracks"], n_sigma=ctx.options["n-sigma"])
+    params = VertexParams(min_tracks=ctx.options["min-tracks"], n_sigma_members=ctx.options["n-sigma"])
     field, beam, drift = (calibration(ctx, name) for name in ("field", "beam", "drift"))
     vertices, members = find_primary_vertices(ctx.inputs["tracks"], params, field.bz_kg, beam, drift)
     ctx.outputs.make("vertices", vertices)

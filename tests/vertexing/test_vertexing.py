@@ -41,6 +41,8 @@ def tracks_of(rng, t, z, n):
         "tgl": tgl + rng.normal(0, sigma_tgl, n),
         "q2pt": charge / pt,
         "time0": time0,
+        "time_fwd": np.full(n, 200.0),  # a track of no length, anywhere in the drift volume
+        "time_bwd": np.full(n, 200.0),
         "n_clusters": np.full(n, 120),
         "sides": np.where(side > 0, 1, 2),
     }
