@@ -1,15 +1,15 @@
 """The page of a run: says what the report says, escapes what it is told, needs nothing from elsewhere."""
 
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 from isolation_flows import PATTERNS
 from isolation_flows import flow as isolated
 from runner_flows import timeframes
+from typer.testing import CliRunner
 
+from o2dask.cli.main import app
 from o2dask.monitoring.events import Metric
 from o2dask.monitoring.metrics import MetricBook
 from o2dask.runners.folder import FolderSink
@@ -83,8 +83,7 @@ def test_a_run_of_no_length_has_a_page() -> None:
 
 
 def o2dask(*words: str) -> int:
-    command = [sys.executable, "-c", "from o2dask.cli.main import main; main()", *words]
-    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False).returncode
+    return CliRunner().invoke(app, words).exit_code
 
 
 def test_the_command_writes_the_page(tmp_path: Path, monkeypatch) -> None:

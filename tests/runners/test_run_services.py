@@ -136,5 +136,5 @@ def test_what_is_fatal_ends_the_run(run, more):
 
 def test_what_workers_cannot_promise_is_refused_before_the_run(tmp_path):
     with pytest.raises(ConfigError, match=r"'user' asks for 1 of the resource TAPE, .*--resources"):
-        run_batch(topology(tmp_path, resources={"TAPE": 1}), enumerated(2), NoSink())
+        run_batch(topology(tmp_path, resources={"TAPE": 1}), enumerated(2), NoSink(), settings=BatchSettings(workers=1))
     assert run_inline(topology(tmp_path, policy="ordered"), enumerated(2), NoSink()).ok
