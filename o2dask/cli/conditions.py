@@ -182,6 +182,54 @@ def snapshot(
 
 
 @app.command()
+def defaults(
+    store: Store,
+    workflow: Annotated[
+        list[str], typer.Option(metavar="WORKFLOW", help="Those of this workflow; default: of all registered ones.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Write what workflows take where they have no store of conditions: to start a store of your own from.
+
+    Objects are valid for ever; of a path that the store has already, none is written.
+
+    [b]Examples[/b]
+
+    \b
+    o2dask conditions defaults conditions/
+    o2dask conditions get conditions/ GLO/Config/GRPMagField --out field.json    # edit it, then
+    o2dask conditions put conditions/ GLO/Config/GRPMagField field.json
+    """
+    from o2dask.conditions import FOREVER_MS, WritableStore, open_store
+    from o2dask.workflow import list_workflows
+    from o2dask.workflow.loading import locate
+
+    target = open_store(store, create=True)
+    if not isinstance(target, WritableStore):
+        raise ConfigError(f"{store}: is read-only; write the defaults to a folder or a server")
+    found = default_conditions(workflow or list(list_workflows()))
+    if not found:
+        raise ConfigError(f"workflow {', '.join(workflow) or '(none registered)'}: has no condition with a default")
+    is_new = "://" not in target.url and not Path(target.url).exists()
+    for path, place in sorted(found.items()):
+        if not is_new and target.list(path):
+            sys.stdout.write(f"{path}: is there already\n")
+            continue
+        make = locate(place, f"default of {path}")
+        told = (make.__doc__ or "").strip().partition("\n")[0]
+        made = target.put(path, make(), 0, FOREVER_MS, metadata={"comment": told} if told else {})
+        is_new = False
+        sys.stdout.write(f"{made}: {made.size} bytes. {told}\n")
+
+
+def default_conditions(workflows: list[str]) -> dict[str, str]:
+    """Return the path of every condition of the workflows that has a default, and where that is: module:function."""
+    from o2dask.workflow import load_workflow
+
+    inputs = [i for name in workflows for p in load_workflow(name).processors for i in p.inputs if i.default]
+    return {i.path or f"{i.origin}/{i.description}": i.default for i in inputs}
+
+
+@app.command()
 def rebuild(folder: Annotated[Path, typer.Argument(help="Folder of conditions.")]) -> None:
     """Make the index of a folder anew from its files, when it is damaged or files were copied in."""
     from o2dask.conditions import LocalStore
