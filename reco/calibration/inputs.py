@@ -106,7 +106,7 @@ class Recent:
             if len(self._kept) > self._n:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        return self._kept[key]  # type: ignore[no-any-return]
+        return self._kept[key]
 
 
 def identity(ctx: "ProcessingContext", binding: str) -> Hashable:
