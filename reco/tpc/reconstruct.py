@@ -124,7 +124,7 @@ def _charges(clusters: Columns, rows: np.ndarray, gain: "np.ndarray | None", bac
     """Return q_tot and q_max of clusters, over the gain of their pads where that is not 1."""
     charges = clusters["q_tot"][rows], clusters["q_max"][rows]
     if gain is None:
-        return backend.send(charges)  # type: ignore[no-any-return]
+        return backend.send(charges)
     out = backend.empty(len(rows), np.float32), backend.empty(len(rows), np.float32)
     pads = tuple(clusters[name][rows] for name in ("sector", "pad_row", "pad"))
     backend.run(equalise_all, len(rows), *backend.send((*pads, *charges)), backend.resident(gain), *out)
