@@ -5,6 +5,7 @@ from numba import cuda
 from o2dask.reco.tpc.kernels_calibration import correct_hits, correct_track, equalise, equalise_all
 from o2dask.reco.tpc.kernels_dedx import dedx_track, dedx_tracks
 from o2dask.reco.tpc.kernels_device_candidates import CANDIDATE_KERNELS
+from o2dask.reco.tpc.kernels_device_pairs import PAIR_KERNELS
 from o2dask.reco.tpc.kernels_fit import fit_track, fit_tracks
 from o2dask.reco.tpc.kernels_grid import sort_cells, sort_row
 from o2dask.reco.tpc.kernels_hits import (
@@ -134,5 +135,6 @@ KERNELS = {
     correct_hits: correct_kernel,
     equalise_all: equalise_kernel,
     **CANDIDATE_KERNELS,
+    **PAIR_KERNELS,
 }
 """The kernel of each CPU launcher; both take the same arguments."""

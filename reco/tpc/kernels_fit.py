@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import prange
 
-from o2dask.reco.tpc.kernels_helix import advance, rotate
+from o2dask.reco.tpc.kernels_helix import advance_about, rotate
 from o2dask.reco.tpc.kernels_jit import body, launcher
 from o2dask.reco.tpc.kernels_update import cluster_errors, update, widened
 from o2dask.reco.tpc.kernels_walk import load_cov, reset_cov, store_cov
@@ -14,6 +14,10 @@ __all__ = ["fit_track", "fit_tracks"]
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _DEG = np.float32(math.pi / 180.0)
+SETTLED = 24
+"""Clusters after which the filter knows the track better than the state it started from."""
+FAR_SNP = np.float32(0.01)
+"""Deviation of snp above which derivatives are taken anew."""
 
 
 @body
@@ -35,6 +39,7 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, 
     x, y, z, snp, tgl, q2pt = par[i, 0], par[i, 1], par[i, 2], par[i, 3], par[i, 4], par[i, 5]
     reset_cov(cov[i], np.float32(4.0), np.float32(0.1), np.float32(4.0) + np.float32(0.25) * q2pt * q2pt)
     c = load_cov(cov[i])
+    d0, d1, d2, d3, d4 = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
     sum_chi2, waiting = _ZERO, _ZERO
     n, inner, outer = 0, -1, -1
     sector = np.int64(hit_sector[end - 1]) if end > begin else 0
@@ -43,29 +48,41 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, 
     for k in range(end - 1, begin - 1, -1):
         row = np.int64(hit_row[k])
         other = np.int64(hit_sector[k])
-        if other % 18 != sector % 18:
+        turned = other % 18 != sector % 18
+        if n >= SETTLED and (turned or abs(d2) > FAR_SNP):
+            y, z, snp, tgl, q2pt = y + d0, z + d1, snp + d2, tgl + d3, q2pt + d4
+            d0, d1, d2, d3, d4 = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
+        if turned:
             turn = _DEG * np.float32(20 * ((other - sector) % 18))
-            ok, x, y, snp, c = rotate(x, y, snp, tgl, c, math.cos(turn), math.sin(turn))
+            cos, sin = math.cos(turn), math.sin(turn)
+            csp = math.sqrt(max(_ONE - snp * snp, np.float32(1e-6)))
+            csp_new = csp * cos + snp * sin
+            ok, x, y, snp, c = rotate(x, y, snp, tgl, c, cos, sin)
             if not ok:
                 break
+            # as in the covariance: at fixed x in the new frame
+            d0, d1, d2 = d0 * csp / csp_new, d1 - d0 * sin * tgl / csp_new, d2 * csp_new / csp
         sector = other
-        ok, y, z, snp, tgl, q2pt, c, waiting = advance(
-            x, y, z, snp, tgl, q2pt, c, detector.row_x[row], detector, sector, waiting
+        ok, y, z, snp, tgl, q2pt, (d0, d1, d2, d3, d4), c, waiting = advance_about(
+            x, y, z, snp, tgl, q2pt, (d0, d1, d2, d3, d4), c, detector.row_x[row], detector, sector, waiting
         )
         if not ok:
             break
         x = detector.row_x[row]
         vy, vz = cluster_errors(detector, row, z, snp, tgl)
         vy, vz = widened(detector, row, z, snp, tgl, vy, vz, hit_width[k, 0], hit_width[k, 1])
-        d, y, z, snp, tgl, q2pt, c = update(y, z, snp, tgl, q2pt, c, hit_y[k] - y, hit_z[k] - z, vy, vz, chi2_drop)
+        dy, dz = hit_y[k] - y - d0, hit_z[k] - z - d1
+        d, d0, d1, d2, d3, d4, c = update(d0, d1, d2, d3, d4, c, dy, dz, vy, vz, chi2_drop)
+        if abs(snp + d2) > np.float32(0.999):
+            break
         if d <= chi2_drop:
             sum_chi2 += d
             n += 1
             path[k] = detector.row_height[row] * math.sqrt((_ONE + tgl * tgl) / (_ONE - snp * snp))
             inner = k - begin
             outer = max(outer, inner)
-            par[i, 0], par[i, 1], par[i, 2] = x, y, z
-            par[i, 3], par[i, 4], par[i, 5] = snp, tgl, q2pt
+            par[i, 0], par[i, 1], par[i, 2] = x, y + d0, z + d1
+            par[i, 3], par[i, 4], par[i, 5] = snp + d2, tgl + d3, q2pt + d4
             store_cov(cov[i], c)
     chi2[i] = sum_chi2
     last[i, 0], last[i, 1], last[i, 2] = n, inner, outer

@@ -90,13 +90,16 @@ def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
     if n < 8:
         return 0, 0, 0, 0
     row_out, sector_out = row, sector
-    is_there = (
-        row == N_ROWS - 1
-        and hits[row] >= 0
-        and state_at_outer_end(par, sector_in, row_in, row, hits, hit_sector, grid, detector)
-    )
+    is_there = hits[row] >= 0 and state_at_outer_end(par, sector_in, row_in, row, hits, hit_sector, grid, detector)
     if is_there:
+        # what lies inside is done: only beyond the seed clusters are looked for
         reset_cov(cov, np.float32(0.1), np.float32(1e-4), np.float32(0.1))
+        if row < N_ROWS - 1:
+            k_out, row_beyond, sector_beyond = walk(
+                par, cov, sector, row + 1, 1, hits, hit_sector, sector, 0, grid, detector, search
+            )
+            if k_out > 0:
+                row_out, sector_out = row_beyond, sector_beyond
     else:
         # widened, not reset: one bad cluster at the inner end must not turn the track away from all others
         for k in range(15):
@@ -104,8 +107,8 @@ def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
         _, row_out, sector_out = walk(
             par, cov, sector_in, row_in, 1, hits, hit_sector, sector, 0, grid, detector, search
         )
-        for k in range(row_out + 1, N_ROWS):
-            hits[k] = -1
+    for k in range(row_out + 1, N_ROWS):
+        hits[k] = -1
     while hits[row_in] < 0 and row_in < row_out:
         row_in += 1
     row_out = trim(hits, hit_sector, row_out, -1, row_in)

@@ -12,7 +12,19 @@ from o2dask.reco.tpc.kernels_field import field_at
 from o2dask.reco.tpc.kernels_jit import body, inlined
 from o2dask.reco.tpc.kernels_types import GAS_KNOTS, GAS_LOSS, GAS_MASS2, GAS_SCATTER, KNOTS_PER_INV_P
 
-__all__ = ["B2C", "GAS_STEP_CM", "MAX_STEP_CM", "advance", "gas_step", "propagate", "rotate", "transport"]
+__all__ = [
+    "B2C",
+    "GAS_STEP_CM",
+    "MAX_STEP_CM",
+    "advance",
+    "advance_about",
+    "advance_state",
+    "gas_step",
+    "loss_in_gas",
+    "propagate",
+    "rotate",
+    "transport",
+]
 
 B2C = np.float32(0.000299792458)
 """Curvature [1/cm] per kG and c/GeV."""
@@ -26,29 +38,35 @@ _KNOTS_PER_INV_P, _LAST_KNOT = np.float32(KNOTS_PER_INV_P), np.float32(GAS_KNOTS
 
 
 @inlined
-def transport(y, z, snp, tgl, q2pt, c, dx, curv):
-    """Return (ok, y, z, snp, c, path) after a step dx [cm]; `curv` is the curvature [1/cm] per q/pt.
-
-    The helix is exact in y and right to the fourth order of the turning angle in z; the covariance is transported
-    linearly (AliceO2 TrackParametrizationWithError::propagateTo, as in AliExternalTrackParam). `path` is the signed
-    length in the transverse plane [cm]. Not ok (and unchanged): the track turns back before x + dx.
-    """
-    bend = curv * dx
-    snp2 = snp + bend * q2pt
+def helix_step(y, z, snp, tgl, q2pt, dx, curv):
+    """Return (ok, y, z, snp, path, 1 / cos phi before) after a step dx [cm]; see `transport`."""
+    snp2 = snp + curv * dx * q2pt
     cos2a, cos2b = _ONE - snp * snp, _ONE - snp2 * snp2
     if cos2a < np.float32(1e-3) or cos2b < np.float32(1e-3):
-        return False, y, z, snp, c, _ZERO
+        return False, y, z, snp, _ZERO, _ONE
     csp, csp2 = math.sqrt(cos2a), math.sqrt(cos2b)
     dy_dx = (snp + snp2) / (csp + csp2)
     chord = dx * (csp2 + snp2 * dy_dx)
     turn = curv * q2pt * chord
     path = chord * (_ONE + turn * turn * _SIXTH)
-    inv = _ONE / csp
-    f13 = dx * inv
-    f02 = f13 * inv * inv
-    f04 = _HALF * bend * f02
+    return True, y + dx * dy_dx, z + tgl * path, snp2, path, _ONE / csp
+
+
+@inlined
+def derivatives(snp, tgl, inv_csp, dx, bend):
+    """Return (f02, f04, f12, f13, f14): of y by snp and q/pt, of z by snp, tgl and q/pt; `bend` is that of snp by q/pt.
+
+    To first order in the step (AliceO2 TrackParametrizationWithError::propagateTo).
+    """
+    f13 = dx * inv_csp
+    f02 = f13 * inv_csp * inv_csp
     f12 = f02 * tgl * snp
-    f14 = _HALF * bend * f12
+    return f02, _HALF * bend * f02, f12, f13, _HALF * bend * f12
+
+
+@inlined
+def carried(c, f02, f04, f12, f13, f14, bend):
+    """Return the covariance after a step of the given `derivatives`."""
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14 = c
     b00 = f02 * c3 + f04 * c10
     b01 = f12 * c3 + f14 * c10 + f13 * c6
@@ -71,7 +89,7 @@ def transport(y, z, snp, tgl, q2pt, c, dx, curv):
     a11 = f12 * b21 + f14 * b41 + f13 * b31
     a12 = f12 * b22 + f14 * b42 + f13 * b32
     a22 = bend * b42
-    out = (
+    return (
         c0 + b00 + b00 + a00,
         c1 + b10 + b01 + a01,
         c2 + b11 + b11 + a11,
@@ -88,7 +106,35 @@ def transport(y, z, snp, tgl, q2pt, c, dx, curv):
         c13,
         c14,
     )
-    return True, y + dx * dy_dx, z + tgl * path, snp2, out, path
+
+
+@inlined
+def transport(y, z, snp, tgl, q2pt, c, dx, curv):
+    """Return (ok, y, z, snp, c, path) after a step dx [cm]; `curv` is the curvature [1/cm] per q/pt.
+
+    The helix is exact in y and right to the fourth order of the turning angle in z; the covariance is transported
+    linearly. `path` is the signed length in the transverse plane [cm]. Not ok (and unchanged): the track turns back
+    before x + dx.
+    """
+    ok, y2, z2, snp2, path, inv_csp = helix_step(y, z, snp, tgl, q2pt, dx, curv)
+    if not ok:
+        return False, y, z, snp, c, _ZERO
+    bend = curv * dx
+    f02, f04, f12, f13, f14 = derivatives(snp, tgl, inv_csp, dx, bend)
+    return True, y2, z2, snp2, carried(c, f02, f04, f12, f13, f14, bend), path
+
+
+@inlined
+def loss_in_gas(inv_p, path, tgl, gas):
+    """Return -dp/p of a pion of 1/p [c/GeV] over `path` [cm, signed, transverse], at most a tenth.
+
+    From the table made by `o2dask.reco.tpc.grid.make_gas`, linear between its knots.
+    """
+    at = min(inv_p * _KNOTS_PER_INV_P, _LAST_KNOT)
+    knot = int(at)
+    below = gas[GAS_LOSS + knot]
+    rel = below + (gas[GAS_LOSS + knot + 1] - below) * (at - np.float32(knot))
+    return min(max(rel * path * math.sqrt(_ONE + tgl * tgl), np.float32(-0.1)), np.float32(0.1))
 
 
 @inlined
@@ -113,13 +159,7 @@ def gas_step(snp, tgl, q2pt, c, path, gas):
     qt = c[13] + noise * tq
     qq = c[14] + theta2 * tq * tq
     out = (c[0], c[1], c[2], c[3], c[4], ss, c[6], c[7], c[8], tt, c[10], c[11], c[12], qt, qq)
-    at = min(inv_p * _KNOTS_PER_INV_P, _LAST_KNOT)
-    knot = int(at)
-    below = gas[GAS_LOSS + knot]
-    rel = (below + (gas[GAS_LOSS + knot + 1] - below) * (at - np.float32(knot))) * length
-    # a step never changes p by more than a tenth
-    rel = min(max(rel, np.float32(-0.1)), np.float32(0.1))
-    return q2pt * (_ONE + rel), out
+    return q2pt * (_ONE + loss_in_gas(inv_p, path, tgl, gas)), out
 
 
 @inlined
@@ -150,6 +190,64 @@ def advance(x, y, z, snp, tgl, q2pt, c, x_new, detector, sector, waiting):
                 q2pt, c = gas_step(snp, tgl, q2pt, c, waiting, detector.gas)
             waiting = _ZERO
     return True, y, z, snp, tgl, q2pt, c, waiting
+
+
+@inlined
+def advance_about(x, y, z, snp, tgl, q2pt, d, c, x_new, detector, sector, waiting):
+    """Return (ok, y, z, snp, tgl, q2pt, d, c, waiting): `advance` for a track and small deviations `d` (5) from it.
+
+    Derivatives are those of the track: what a filter does to deviations and covariance keeps no next step waiting.
+    """
+    dx = x_new - x
+    n_steps = int(abs(dx) / MAX_STEP_CM) + 1
+    step = dx / np.float32(n_steps)
+    for _ in range(n_steps):
+        bending, across = field_at(detector.field, sector, x, y, z, snp, tgl)
+        curv = -B2C * bending
+        ok, y2, z2, snp2, path, inv_csp = helix_step(y, z, snp, tgl, q2pt, step, curv)
+        if not ok:
+            return False, y, z, snp, tgl, q2pt, d, c, waiting
+        bend = curv * step
+        f02, f04, f12, f13, f14 = derivatives(snp, tgl, inv_csp, step, bend)
+        c = carried(c, f02, f04, f12, f13, f14, bend)
+        d0, d1, d2, d3, d4 = d
+        d = (d0 + f02 * d2 + f04 * d4, d1 + f12 * d2 + f13 * d3 + f14 * d4, d2 + bend * d4, d3, d4)
+        y, z, snp = y2, z2, snp2
+        x += step
+        if across != _ZERO:
+            a = B2C * q2pt * across * path
+            tgl += a * (_ONE + tgl * tgl)
+            q2pt += a * tgl * q2pt
+        waiting += path
+        if abs(waiting) >= GAS_STEP_CM:
+            if detector.gas[GAS_MASS2] > _ZERO:
+                q2pt, c = gas_step(snp, tgl, q2pt, c, waiting, detector.gas)
+            waiting = _ZERO
+    return True, y, z, snp, tgl, q2pt, d, c, waiting
+
+
+@inlined
+def advance_state(x, y, z, snp, tgl, q2pt, x_new, detector, sector, waiting):
+    """Return (ok, y, z, snp, tgl, q2pt, waiting) at x_new [cm]: `advance` without covariance."""
+    dx = x_new - x
+    n_steps = int(abs(dx) / MAX_STEP_CM) + 1
+    step = dx / np.float32(n_steps)
+    for _ in range(n_steps):
+        bending, across = field_at(detector.field, sector, x, y, z, snp, tgl)
+        ok, y, z, snp, path, _ = helix_step(y, z, snp, tgl, q2pt, step, -B2C * bending)
+        if not ok:
+            return False, y, z, snp, tgl, q2pt, waiting
+        x += step
+        if across != _ZERO:
+            a = B2C * q2pt * across * path
+            tgl += a * (_ONE + tgl * tgl)
+            q2pt += a * tgl * q2pt
+        waiting += path
+        if abs(waiting) >= GAS_STEP_CM:
+            if detector.gas[GAS_MASS2] > _ZERO:
+                q2pt *= _ONE + loss_in_gas(abs(q2pt) / math.sqrt(_ONE + tgl * tgl), waiting, tgl, detector.gas)
+            waiting = _ZERO
+    return True, y, z, snp, tgl, q2pt, waiting
 
 
 @body

@@ -16,6 +16,8 @@ __all__ = ["COS_SECTOR", "SIN_SECTOR", "load_cov", "neighbour", "reset_cov", "st
 
 COS_SECTOR, SIN_SECTOR = np.float32(math.cos(math.radians(20.0))), np.float32(math.sin(math.radians(20.0)))
 _ZERO = np.float32(0.0)
+_BEYOND_CM = np.float32(2.0)
+"""How far beyond the end plate a track with the true z is still looked for [cm]."""
 N_ROWS = 152
 
 
@@ -101,7 +103,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
                 break
             x = x_row
             sector = other
-        if abs(snp) > search.max_snp:
+        if abs(snp) > search.max_snp or (detector.is_absolute > _ZERO and abs(z) > detector.drift_length + _BEYOND_CM):
             break
         vy, vz = cluster_errors(detector, row, z, snp, tgl)
         max_chi2 = search.chi2_drop

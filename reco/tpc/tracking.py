@@ -15,6 +15,7 @@ from o2dask.reco.tpc.kernels_hits import collect_hits
 from o2dask.reco.tpc.kernels_types import Detector, Search, SeedPass
 from o2dask.reco.tpc.loopers import chains_of_legs
 from o2dask.reco.tpc.merging import Joined, join_crossing, join_pieces
+from o2dask.reco.tpc.pairs import untangle_tracks
 from o2dask.reco.tpc.params import SeedRound, TpcTrackingParams
 from o2dask.reco.tpc.segments import Hits, Segments, fit_segments
 
@@ -137,7 +138,7 @@ def find_tracks(
     out = (par, cov, first, hits)
     backend.run(fill_tracks, N_SECTORS, pool, starts, out_start, clusters.grid, clusters.source, *out)
     first[n] = m
-    return Segments(par, cov, Hits(first, *hits, np.zeros((m, 2), f4)))
+    return Segments(par, cov, Hits(*(first, *hits, np.zeros((m, 2), f4))))
 
 
 def _offsets(count: np.ndarray) -> np.ndarray:
@@ -192,6 +193,9 @@ def track_clusters(
     clock.lap("finding")
     fitted = fit_segments(segments, detector, params.chi2_fit, backend)
     clock.lap("fit")
+    if params.pair_rounds > 0:
+        fitted = untangle_tracks(segments, fitted, clusters, detector, params, backend)
+    clock.lap("pairs")
     tracks = join_pieces(segments, fitted, detector, params, backend)
     if not params.is_absolute:
         tracks = join_crossing(tracks, detector, params, backend)
@@ -228,6 +232,6 @@ def _result(
     from_hits = (hits.cluster, fitted.path, hits.row, hits.sector, hits.z)
     backend.run(collect_hits, len(pieces), *there, from_hits, out)
     par, cov, chi2, n_used, sector, _ = fitted
-    members = (backend.fetch(part) for part in out)
+    members = [backend.fetch(part) for part in out]
     kept = (par[rows], cov[rows], chi2[rows], sector[rows], first, n_used[rows])
-    return TrackResult(*kept, *members, shift[rows], stages)
+    return TrackResult(*(*kept, *members, shift[rows], stages))

@@ -13,7 +13,7 @@ from o2dask.columns import Columns
 
 pytestmark = pytest.mark.gpu
 
-KERNELS = 18
+KERNELS = 21
 """Kernels of the tracker, and the one behind `Device.take`."""
 
 _LOAD = """
