@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +103,17 @@ class Driver:
         with self._completed.thread_condition:
             self._completed.thread_condition.notify_all()
 
-    def run(self) -> RunReport:
-        """Run to the end, a stop, or a failure."""
+    @property
+    def window(self) -> dict[str, int]:
+        """What is in flight, and waits to be sent: read by others while it runs."""
+        return {
+            "in_flight": len(self._inside) - len(self._ready),
+            "ready": len(self._ready),
+            "groups": len(self._window),
+        }
+
+    def run(self, figures: Callable[[], Mapping[str, Any]] = dict) -> RunReport:
+        """Run to the end, a stop, or a failure; `figures` returns at the end what else the report says."""
         client = self._backend.client
         try:
             client.register_plugin(self._run)
@@ -130,6 +139,7 @@ class Driver:
             self._beside.close(drain=False)
             self._withdraw()
         return self._ledger.finish(
+            **figures(),
             left=tuple(self._inside.values()),
             peak_in_flight=self._window.peak_count,
             peak_bytes=self._window.peak_bytes,

@@ -21,7 +21,7 @@ from o2dask.monitoring.events import TimeframeCommitted, TimeframeStarted
 from o2dask.runners.batch import run_batch
 from o2dask.runners.cluster import open_backend
 from o2dask.runners.folder import FolderSink
-from o2dask.runners.graph import Parcel, timeframe_graph
+from o2dask.runners.graph import Errand, Parcel, timeframe_graph
 from o2dask.runners.inline import run_inline
 from o2dask.runners.journal import Journal
 from o2dask.runners.plugin import RunPlugin
@@ -282,7 +282,7 @@ def test_a_graph_holds_names_only_however_large_the_workflow_is() -> None:
     spec = DataProcessorSpec(name="heavy", inputs="", outputs="tracks:TST/TRACKS", algorithm=heavy)
     topology = compile_workflow(WorkflowSpec("w", (spec,)))
     run = RunPlugin(topology, plan(topology, ("*",)), FolderSink("out"))
-    graph, tail = timeframe_graph(run, timeframes(1)[0], "s-0")
+    graph, tail = timeframe_graph(run, Errand(timeframes(1)[0]), "s-0")
     assert len(cloudpickle.dumps(run)) > 8_000_000
     assert len(cloudpickle.dumps(dict(graph.__dask_graph__()))) < 5_000
     assert set(graph.__dask_graph__()) == {f"heavy-{tail}", f"commit-{tail}"}

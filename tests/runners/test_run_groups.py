@@ -26,9 +26,9 @@ def groups(monkeypatch) -> list[tuple[int, ...]]:
     sent: list[tuple[int, ...]] = []
     real = driver.group_graph
 
-    def group_graph(run, refs, *args):
-        sent.append(tuple(ref.id.tf_counter for ref in refs))
-        return real(run, refs, *args)
+    def group_graph(run, errands, *args):
+        sent.append(tuple(errand.ref.id.tf_counter for errand in errands))
+        return real(run, errands, *args)
 
     monkeypatch.setattr(driver, "group_graph", group_graph)
     return sent
