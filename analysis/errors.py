@@ -7,6 +7,9 @@ from o2dask.errors import O2DaskError
 
 __all__ = ["RowError", "UnknownColumnError", "UnknownNameError", "close_to"]
 
+LISTED = 30
+"""Names listed in a message where none comes close."""
+
 
 class UnknownNameError(O2DaskError, AttributeError):
     """No table or column of this name in what was asked; the message lists what comes close."""
@@ -28,4 +31,6 @@ def close_to(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), by_folded, n=4, cutoff=0.6)
     if close:
         return f"did you mean {', '.join(by_folded[word] for word in close)}?"
-    return f"it has {', '.join(sorted(by_folded.values()))}" if by_folded else "it has none"
+    names = sorted(by_folded.values())
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"it has {', '.join(names[:LISTED])}{more}" if names else "it has none"

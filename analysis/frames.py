@@ -5,8 +5,9 @@ Knows which tables there are under which names and keeps the columns once read; 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,8 @@ from o2dask.analysis import naming
 from o2dask.analysis.errors import UnknownColumnError, UnknownNameError, close_to
 from o2dask.analysis.getters import getters_of
 from o2dask.analysis.groups import Group, aligned_stems, label_of
-from o2dask.analysis.indices import Rows, groups_of, n_of, runs, within
+from o2dask.analysis.hints import maker_of
+from o2dask.analysis.indices import Rows, groups_of, moved, n_of, part_of, runs, within
 from o2dask.analysis.stored_arrays import as_array, check_types, chosen, end_to_end, joined_lists, shifted
 from o2dask.analysis.table import Table
 from o2dask.aod.dataframe import sliced
@@ -86,6 +88,14 @@ class Frame(ABC):
         """Return the least and greatest value of a stored column per row group; None if storage does not tell."""
         return None
 
+    def blocks(self, group: Group, rows: Rows) -> Iterator[Table]:
+        """Yield rows of a table row group by row group; what was read of one is dropped before the next."""
+        for first, last in pairwise(self.row_groups(group.trees[0]).tolist()):
+            own = part_of(rows, first, last)
+            if n_of(own):
+                yield Table(group, moved(own, first))
+                self.forget()
+
     def forget(self) -> None:
         """Drop what was read; it is read again if it is asked for. Frames are in cycles, which Python frees late."""
         self._cache.clear()
@@ -152,7 +162,7 @@ class Frame(ABC):
             raise AttributeError(name)
         found = self.resolve(name)
         if found is None:
-            hint = close_to(name, self._groups)
+            hint = f"{close_to(name, self._groups)}{maker_of(name)}"
             raise UnknownNameError(f"{self.label} has no table {name!r}; {hint}")
         group = self._groups[found]
         return Table(group, group.rows)
@@ -334,13 +344,24 @@ class Dataframes(Frame):
                 return _difference(frame, tree, n, head, n_head)
         return ""
 
+    def blocks(self, group: Group, rows: Rows) -> Iterator[Table]:
+        """Yield rows of a table dataframe by dataframe, row group by row group; what was read is dropped in between."""
+        first = 0
+        for frame, n in zip(self.frames, self._counts(group.trees[0]), strict=True):
+            own = part_of(rows, first, first + n)
+            first += n
+            if n_of(own):
+                fresh = Dataframe(frame.stored.fresh())
+                trees = tuple(tree for tree in group.trees if tree in fresh.tables)
+                yield from fresh.blocks(Group(fresh, group.name, trees), own)
+
     def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
         filled = [i for i, n in enumerate(self._counts(tree)) if n]
         if not filled:
             holder = next(f for f in self.frames if tree in f.tables)
             return holder._read(tree, names)
         read = [self.frames[i]._read(tree, names) for i in filled]
-        return {name: self._concatenated(tree, name, filled, [part[name] for part in read]) for name in names}
+        return {name: self._concatenated(tree, name, filled, [part.pop(name) for part in read]) for name in names}
 
     def _concatenated(self, tree: str, name: str, filled: list[int], parts: list[Any]) -> Any:
         shifts = self._shifts(tree, name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from o2dask.analysis import naming
 from o2dask.analysis.errors import UnknownNameError, close_to
 from o2dask.analysis.getters import Getter, getters_of
+from o2dask.analysis.hints import maker_of
 from o2dask.analysis.indices import Grouping, Rows, group
 from o2dask.aod.model import tables
 from o2dask.errors import DataError
@@ -20,14 +21,24 @@ if TYPE_CHECKING:
 __all__ = ["Group", "aligned_stems", "label_of"]
 
 # Beyond what the model says is row-aligned: made by helper tasks, or newer than the model.
-_ALSO_ALIGNED = {"timestamps": "bc", "mfttrackcov": "mfttrack", "trackextra": "track", "mctracklabel": "track"}
+_BARREL = ("track", "track_iu")
+_ALSO_ALIGNED = {
+    "timestamps": ("bc",),
+    "mfttrackcov": ("mfttrack",),
+    "trackextra": ("track",),
+    "mctracklabel": ("track",),
+    "trackdca": ("track",),
+    **dict.fromkeys(("trackselection", "trackpidtpc", "trackpidtof"), _BARREL),
+    **dict.fromkeys(("collselection", "centrality"), ("collision",)),
+    "v0core": ("v0",),
+}
 
 
 @cache
 def aligned_stems(head: str) -> frozenset[str]:
     """Return the stems of the trees that share rows with the head: trackcov_iu and others for track_iu."""
     by_model = {naming.stem(t.tree) for t in tables().values() if naming.stem(t.row_aligned_with or t.tree) == head}
-    return frozenset(by_model | {stem for stem, partner in _ALSO_ALIGNED.items() if partner == head}) - {head}
+    return frozenset(by_model | {stem for stem, heads in _ALSO_ALIGNED.items() if head in heads}) - {head}
 
 
 def label_of(tree: str) -> str:
@@ -146,4 +157,5 @@ class Group:
             if name in model:
                 return DataError(f"{self.name}.{name}: {reason}")
         hint = close_to(name, [*self.getters, *self.links])
-        return UnknownNameError(f"{self.name} of {self.frame.label} ({', '.join(self.trees)}) has no {name!r}; {hint}")
+        where = f"{self.name} of {self.frame.label} ({', '.join(self.trees)})"
+        return UnknownNameError(f"{where} has no {name!r}; {maker_of(name).removeprefix('; ') or hint}")

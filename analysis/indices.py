@@ -20,7 +20,9 @@ __all__ = [
     "group",
     "groups_of",
     "mask_of_lists",
+    "moved",
     "n_of",
+    "part_of",
     "pick",
     "runs",
     "split",
@@ -91,6 +93,20 @@ def _positions(item: Any, n: int) -> np.ndarray:
         raise RowError(f"row numbers {item.min()} to {item.max()}: the table has {n} rows")
     positions: np.ndarray = np.where(item < 0, item + n, item)
     return positions
+
+
+def part_of(rows: Rows, first: int, last: int) -> Rows:
+    """Return the rows within [first, last), counted from `first`."""
+    if isinstance(rows, slice):
+        start, stop = max(rows.start, first), min(rows.stop, last)
+        return slice(start - first, max(start, stop) - first)
+    inside = rows[(rows >= first) & (rows < last)]
+    return inside - first
+
+
+def moved(rows: Rows, by: int) -> Rows:
+    """Return rows further on."""
+    return slice(rows.start + by, rows.stop + by) if isinstance(rows, slice) else rows + by
 
 
 def expand(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, Rows]:

@@ -93,6 +93,16 @@ class Table:
 
         return virtual_records(self, names)
 
+    def blocks(self) -> "Iterator[Table]":
+        """Yield the rows row group by row group: any number of files in the memory of one.
+
+        ``for tracks in aod.tracks.blocks(): h.fill(tracks.pt())``. Rows of all dataframes come dataframe by dataframe,
+        their indices count the rows of theirs. Use a block before you take the next: what was read of it is dropped.
+        """
+        if self._levels:
+            raise RowError(f"{self!r}: blocks are of plain rows, as of aod.tracks")
+        return self._group.frame.blocks(self._group, self._rows)
+
     def __repr__(self) -> str:
         shape = "rows" if not self._levels else f"x {_shape(self._levels)}"
         trees = ", ".join(self._group.trees)

@@ -86,7 +86,7 @@ class Service:
             raise SpecError(f"Service({kind!r}): there is one service, 'conditions'")
         self.kind = kind
 
-    def get(self, path: str, timestamp: int) -> Any:
+    def get(self, path: str, timestamp: int, **options: Any) -> Any:
         """Return the object valid at a time [ms since 1970]; a task that runs has the run's store in this place."""
         raise ConfigError(f"conditions: {path} was asked for, but the run has none; give run(..., conditions=store)")
 

@@ -12,6 +12,18 @@ from o2dask.errors import ConfigError, WorkflowError
 
 __all__ = ["check_inputs", "in_order", "products"]
 
+READY_MADE = "o2dask.analysis.tasks."
+MAKERS = {
+    "TracksDCA": "TrackPropagation",
+    "TrackSelections": "TrackSelector",
+    "CollisionSelections": "EventSelector",
+    "Centralities": "Centrality",
+    "TracksPidTpc": "PidTpc",
+    "TracksPidTof": "PidTof",
+    "V0Cores": "V0Builder",
+}
+"""Tasks of `READY_MADE` by the table that they make."""
+
 
 def in_order(tasks: Iterable[AnalysisTask]) -> tuple[AnalysisTask, ...]:
     """Return the tasks so that every table is made before it is read, otherwise in the order given.
@@ -62,9 +74,10 @@ def check_inputs(tasks: Sequence[AnalysisTask], stored: Iterable[str]) -> None:
             if spec.names[0] in _model_names() or _made_tree(spec, makers):
                 continue
             if not any(_holds(spec, tree) for tree in there):
+                ready = f", {READY_MADE}{MAKERS[spec.names[0]]}" if spec.names[0] in MAKERS else ""
                 raise WorkflowError(
                     f"task {task.name!r} reads {spec}, which no task of this run makes and the AOD does not store; "
-                    "add the task that Produces it"
+                    f"add the task that Produces it{ready}"
                 )
 
 

@@ -12,8 +12,20 @@ from o2dask.analysis.formulas.kernels_elementary import asinh_body, azimuth_body
 
 __all__ = ["COMPILED_FROM", "asinh", "azimuth"]
 
-COMPILED_FROM = 1 << 15
-"""Rows from which a compiled loop is worth the import of numba; a block of `registry`."""
+COMPILED_FROM = 1 << 12
+"""Rows from which a compiled loop is faster than numpy."""
+PLAIN_ROWS = 1 << 22
+"""Rows that go through numpy before numba is imported, which takes as long as these are slower."""
+
+
+_plain = {"rows": 0}
+
+
+def _is_worth_compiling(n: int) -> bool:
+    if n < COMPILED_FROM:
+        return False
+    _plain["rows"] += n  # threads may lose a count: the bits are the same either way
+    return _plain["rows"] > PLAIN_ROWS
 
 
 def asinh(x: np.ndarray) -> np.ndarray:
@@ -25,7 +37,7 @@ def asinh(x: np.ndarray) -> np.ndarray:
     if x.dtype != np.float32:
         exact: np.ndarray = np.arcsinh(x)
         return exact
-    if x.ndim != 1 or len(x) < COMPILED_FROM:
+    if x.ndim != 1 or not _is_worth_compiling(len(x)):
         found: np.ndarray = asinh_body(x)
         return found
     from o2dask.analysis.formulas.kernels_elementary_rows import asinh_rows
@@ -39,7 +51,7 @@ def azimuth(snp: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Return arcsin(snp) + alpha in [0, 2 pi) [rad] to 1e-6: float32 (n,) of float32; NaN where |snp| is above 1."""
     if snp.dtype != np.float32 or alpha.dtype != np.float32:
         snp, alpha = snp.astype(np.float32), alpha.astype(np.float32)
-    if snp.ndim != 1 or len(snp) < COMPILED_FROM:
+    if snp.ndim != 1 or not _is_worth_compiling(len(snp)):
         found: np.ndarray = azimuth_body(snp, alpha)
         return found
     from o2dask.analysis.formulas.kernels_elementary_rows import azimuth_rows

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from o2dask.analysis.frames import Frame
     from o2dask.analysis.table import Table
 
-__all__ = ["AtDca", "propagate_to_dca", "with_tracks_at_dca"]
+__all__ = ["AtDca", "propagate_to_dca", "tables_at_dca", "with_tracks_at_dca"]
 
 NO_DCA = 999.0
 """dcaXY and dcaZ [cm] of tracks that could not be propagated (O2Physics, Common/TableProducer/trackPropagation.cxx)."""
@@ -98,6 +98,11 @@ def with_tracks_at_dca(source: "Frame | Table", bz: float = BZ_KG, *, max_x: flo
     Stored as O2 does: O2track, O2trackcov, and O2trackdca (O2Physics, Common/DataModel/TrackSelectionTables.h).
     """
     frame = frame_of(source)
+    return overlay(frame, tables_at_dca(frame, bz, max_x=max_x), beside={"O2trackdca": "O2track"})
+
+
+def tables_at_dca(frame: "Frame", bz: float = BZ_KG, *, max_x: float = np.inf) -> dict[str, dict[str, Any]]:
+    """Return the columns of O2track, O2trackdca and, with errors, O2trackcov, by tree; see `with_tracks_at_dca`."""
     tracks = frame.tracksIU
     states = states_of(tracks)
     has_cov = "cYY" in tracks.getters
@@ -112,7 +117,7 @@ def with_tracks_at_dca(source: "Frame | Table", bz: float = BZ_KG, *, max_x: flo
     }
     if at_dca.cov is not None:
         made["O2trackcov"] = cov_columns(np.where(moved[:, None], at_dca.cov, covariances_of(tracks)))
-    return overlay(frame, made, beside={"O2trackdca": "O2track"})
+    return made
 
 
 def _track_columns(tracks: Any, states: np.ndarray, moved: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from o2dask.analysis.frames import Frame
     from o2dask.analysis.table import Table
 
-__all__ = ["V0Candidates", "V0Params", "find_v0s", "v0_columns", "with_v0s"]
+__all__ = ["V0Candidates", "V0Params", "find_v0s", "v0_columns", "v0_tables", "with_v0s"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +199,13 @@ def with_v0s(source: "Frame | Table", params: V0Params | None = None, bz: float 
     Stored as O2v0_002 with a table of O2's V0Cores beside it. Tracks without a collision are left out. `source` is a
     dataframe, or a table of one: ``with_v0s(tracks)`` in a task.
     """
-    params = params or V0Params()
     frame = frame_of(source)
+    return overlay(frame, v0_tables(frame, params, bz), beside={"O2v0core": "O2v0_002"})
+
+
+def v0_tables(frame: "Frame", params: V0Params | None = None, bz: float = BZ_KG) -> dict[str, dict[str, Any]]:
+    """Return the columns of O2v0_002 and O2v0core by tree; see `with_v0s`."""
+    params = params or V0Params()
     tracks = frame.tracksIU
     states, collision = states_of(tracks), column(tracks, "collisionId").astype(np.int64)
     positions = np.stack([column(frame.collisions, f"pos{axis}").astype(np.float64) for axis in "XYZ"], axis=1)
@@ -213,7 +218,7 @@ def with_v0s(source: "Frame | Table", params: V0Params | None = None, bz: float 
     v0s = v0s._replace(rows=chosen[v0s.rows])
     order = np.argsort(v0s.collision, kind="stable")
     v0s = V0Candidates(*(values[order] for values in v0s))
-    made: dict[str, dict[str, Any]] = {
+    return {
         "O2v0_002": {
             "fIndexCollisions": v0s.collision.astype(np.int32),
             "fIndexTracks_Pos": v0s.rows[:, 0].astype(np.int32),
@@ -222,4 +227,3 @@ def with_v0s(source: "Frame | Table", params: V0Params | None = None, bz: float 
         },
         "O2v0core": v0_columns(v0s, at_dca.dca_xy, positions),
     }
-    return overlay(frame, made, beside={"O2v0core": "O2v0_002"})

@@ -9,7 +9,7 @@ from aod_samples import random_dataframe, random_table
 from formula_oracle import ORACLE
 
 from o2dask.analysis import Dataframe
-from o2dask.analysis.formulas import FORMULAS
+from o2dask.analysis.formulas import FORMULAS, elementary
 from o2dask.analysis.formulas.elementary import COMPILED_FROM, asinh, azimuth
 from o2dask.analysis.formulas.registry import BLOCK
 from o2dask.aod.model import tables
@@ -209,10 +209,11 @@ def test_the_azimuth_is_precise_up_to_where_the_track_turns_and_stays_in_one_tur
 
 
 @pytest.mark.parametrize("function", [asinh, azimuth])
-def test_compiled_loops_over_rows_give_the_bits_of_numpy(function):
+def test_compiled_loops_over_rows_give_the_bits_of_numpy(function, monkeypatch):
+    monkeypatch.setattr(elementary, "PLAIN_ROWS", 0)
     rng = np.random.default_rng(8)
-    bits = rng.integers(0, 1 << 32, 3 * COMPILED_FROM, dtype=np.uint32).view(np.float32)  # any float, NaN too
-    near = rng.uniform(-1, 1, 3 * COMPILED_FROM).astype(np.float32)
+    bits = rng.integers(0, 1 << 32, 20 * COMPILED_FROM, dtype=np.uint32).view(np.float32)  # any float, NaN too
+    near = rng.uniform(-1, 1, 20 * COMPILED_FROM).astype(np.float32)
     columns = [np.concatenate([bits, near]), np.concatenate([near, near])][: 1 if function is asinh else 2]
     compiled = function(*columns)
     with np.errstate(all="ignore"):

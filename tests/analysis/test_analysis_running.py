@@ -443,6 +443,23 @@ def test_baskets_of_root_files_are_read_as_they_are_needed(tmp_path, monkeypatch
     assert read == [(2000, 3000), (7000, 8000)]
 
 
+def test_blocks_of_all_dataframes_are_the_rows_in_the_memory_of_a_row_group(grouped):
+    aod = o2.open_aod("counted:///grouped")
+    whole = aod.tracks
+    for some in (whole, whole[100:-7], whole[whole.pt() > 1], whole[::3]):
+        blocks = list(some.blocks())
+        np.testing.assert_array_equal(np.concatenate([block.pt() for block in blocks]), some.pt())
+        np.testing.assert_array_equal(np.concatenate([block.eta() for block in blocks]), some.eta())
+    groups = sum(len(df.row_groups("O2track_iu")) - 1 for df in aod)
+    seen = []
+    for block in aod.tracks.blocks():
+        assert len(block.pt()) == len(block)
+        seen.append(len([key for key in block._group.frame._cache if "fSigned1Pt" in key]))
+    assert len(seen) == groups > len(aod) and max(seen) == 1
+    with pytest.raises(IndexError, match="blocks are of plain rows"):
+        aod.collisions.tracks.blocks()
+
+
 MEMORY = """
     import sys, psutil, numpy as np, o2dask as o2
     from o2dask.aod.model import tables
