@@ -11,7 +11,7 @@ from itertools import islice
 
 from o2dask.stream.descriptor import Wire
 from o2dask.stream.errors import SpoolFullError
-from o2dask.stream.queue import AsyncLeaseQueue
+from o2dask.stream.queue import AsyncLeaseQueue, RoomNow
 from o2dask.stream.spool import Spool
 from o2dask.timeframe import TimeframeId
 
@@ -64,7 +64,8 @@ class Announcer:
         self._spills = spills
         self._waiting: deque[Made] = deque()
         self._first_seq = first_seq
-        self._here = self._n_here = self._free = 0
+        self._here = self._n_here = 0
+        self._room = RoomNow()
         self.is_full = False
         """Whether the queue has had no room since a while, so that parts are better spilled at once."""
         self.counts: Counter[str] = Counter()
@@ -89,7 +90,22 @@ class Announcer:
             return True
         # Large parts are written while one is announced, unless the room may be full before they are: then what waits
         # for room is one part of each readout, which is what the device must hold beside the room.
-        return self._n_here < 2 and self._free > PLENTY * self._n_readouts * n_bytes
+        return self._n_here < 2 and self._room.free_bytes > PLENTY * self._n_readouts * n_bytes
+
+    def fits(self, total_bytes: int) -> bool:
+        """Return whether the device holds the next timeframe, of so many bytes in all, as far as this readout knows.
+
+        Who begins a timeframe leaves space for what is to come of those begun, or readouts that are ahead would take
+        the space that those behind need to complete what all wait for.
+        """
+        room = self._room
+        if self.next_seq <= room.foremost or not room.n_timeframes:
+            return True
+        return self._spool.free_bytes >= room.to_come + (1 + self._n_readouts) * total_bytes
+
+    async def wait_room(self, timeout_s: float) -> None:
+        """Return when a timeframe has left the room, or after `timeout_s`."""
+        self._room = await self._queue.wait_room(timeout_s)
 
     async def wait_for(self, n_bytes: int) -> None:
         """Return when a part of so many bytes may be written."""
@@ -128,7 +144,7 @@ class Announcer:
         wires = [made.wire for made in batch]
         answer = await self._queue.put(self.producer, self._first_seq, wires, wait_s, until_all=False)
         n = answer.accepted_until + 1 - self._first_seq
-        self._free = answer.free_bytes
+        self._room = answer.room
         for seq in answer.refused:
             if (timeframe := batch[seq - self._first_seq].timeframe) is not None:
                 self._spool.discard(timeframe, self._readout)

@@ -10,7 +10,7 @@ class StreamError(O2DaskError, RuntimeError):
 
 
 class SchedulerGoneError(StreamError, ConnectionError):
-    """The scheduler that holds the queues does not answer; what is committed is safe."""
+    """The scheduler, or who made the queues there, is gone; what is committed is safe."""
 
 
 class SpoolFullError(StreamError, OSError):

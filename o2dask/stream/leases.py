@@ -36,7 +36,7 @@ class Room:
 
     def __init__(self, max_timeframes: int, max_bytes: int) -> None:
         self.max_timeframes, self.max_bytes = max_timeframes, max_bytes
-        self.n_bytes = self.peak_bytes = self.peak_timeframes = 0
+        self.n_bytes = self.peak_bytes = self.peak_timeframes = self._here = 0
         self._inside: dict[Key, list[int]] = {}  # items, their bytes, bytes expected
 
     def __len__(self) -> int:
@@ -52,6 +52,11 @@ class Room:
     def free_bytes(self) -> int:
         """What is free [bytes]; 0 as well when there is no place for another timeframe."""
         return max(0, self.max_bytes - self.n_bytes) if len(self._inside) < self.max_timeframes else 0
+
+    @property
+    def to_come(self) -> int:
+        """What is expected of the timeframes inside and has not come [bytes]."""
+        return self.n_bytes - self._here
 
     def admits(self, expected: int) -> bool:
         """Return whether one more timeframe may come in; one that is larger than all the room may, alone."""
@@ -70,8 +75,8 @@ class Room:
         entry[0] += 1
         entry[1] += n_bytes
         entry[2] = max(entry[2], expected)
-        self.n_bytes += max(entry[1], entry[2]) - before
-        self.peak_bytes = max(self.peak_bytes, self.n_bytes)
+        self._here += n_bytes
+        self._change(max(entry[1], entry[2]) - before)
 
     def leave(self, wire: Wire) -> None:
         """Let an item out; with the last of its timeframe the place is free."""
@@ -79,18 +84,30 @@ class Room:
         before = max(entry[1], entry[2])
         entry[0] -= 1
         entry[1] -= wire[4]
+        self._here -= wire[4]
         if entry[0]:
-            self.n_bytes += max(entry[1], entry[2]) - before
+            self._change(max(entry[1], entry[2]) - before)
         else:
-            self.n_bytes -= before
+            self._change(-before)
             del self._inside[wire[:4]]
 
-    def settle_for(self, wire: Wire) -> None:
-        """Expect of a timeframe no more than `wire` says: all of it has come."""
-        entry = self._inside[wire[:4]]
+    def exchange(self, old: Iterable[Wire], new: Wire) -> None:
+        """Let items of a timeframe out and take in what they became, which is all that will come of it."""
+        entry = self._inside[new[:4]]
         before = max(entry[1], entry[2])
-        entry[2] = wire[5]
-        self.n_bytes += max(entry[1], entry[2]) - before
+        here = entry[1]
+        for wire in old:
+            entry[0] -= 1
+            entry[1] -= wire[4]
+        entry[0] += 1
+        entry[1] += new[4]
+        entry[2] = new[5]
+        self._here += entry[1] - here
+        self._change(max(entry[1], entry[2]) - before)
+
+    def _change(self, n_bytes: int) -> None:
+        self.n_bytes += n_bytes
+        self.peak_bytes = max(self.peak_bytes, self.n_bytes)
 
 
 class _Item:
@@ -157,6 +174,7 @@ class QueueState:
                 self.counts["refused"] += 1
                 refused.append(last + 1)
             elif key in room or room.admits(wire[5]):
+                room.enter(wire)
                 self._add(wire, now)
             elif self.when_full == DROP:
                 closed.add(key)
@@ -185,7 +203,6 @@ class QueueState:
         return max(self._proposed.values(), default=0) if len(said) >= self.n_producers else -1
 
     def _add(self, wire: Wire, born: float) -> None:
-        self.room.enter(wire)
         self._items[self._next] = _Item(wire, born)
         self._fresh.append(self._next)
         self._next += 1
@@ -240,11 +257,15 @@ class QueueState:
                 refused.append(i)
                 continue
             self.counts[outcome] += 1
-            if wire is not None:
+            if wire is None:
+                self.ack(tokens)
+            else:
+                self.room.exchange([item.wire for item in found], wire)
                 to._add(wire, min(item.born for item in found))
-            self.ack(tokens)
-            if wire is not None:
-                self.room.settle_for(wire)
+                for token, item in zip(tokens, found, strict=True):
+                    del self._items[token]
+                    self._forget(token, item)
+                self.counts["done"] += len(tokens)
         return refused
 
     def give_back(self, client: str, tokens: Iterable[int] | None = None) -> int:

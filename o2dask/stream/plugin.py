@@ -13,7 +13,7 @@ from typing import Any
 from distributed import Scheduler, SchedulerPlugin
 
 from o2dask.stream.descriptor import Key, Wire
-from o2dask.stream.errors import StreamError
+from o2dask.stream.errors import SchedulerGoneError, StreamError
 from o2dask.stream.leases import Group, QueueState, Room
 
 __all__ = ["PREFIX", "LeasePlugin"]
@@ -62,6 +62,12 @@ class _Served:
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self.left: dict[str, int] = {}
 
+    @property
+    def room_now(self) -> tuple[int, int, int, int]:
+        """Bytes free, bytes still to come, timeframes inside, the highest number of any producer."""
+        room = self.state.room
+        return room.free_bytes, room.to_come, len(room), self.state.highest_seq
+
 
 class LeasePlugin(SchedulerPlugin):
     """The queues of all streams on a scheduler; each belongs to the client that created it and goes with it."""
@@ -86,6 +92,8 @@ class LeasePlugin(SchedulerPlugin):
             try:
                 answer = handler(**arguments)
                 return await answer if asyncio.iscoroutine(answer) else answer
+            except SchedulerGoneError as error:
+                return {"gone": str(error)}
             except StreamError as error:
                 return {"error": str(error)}
 
@@ -95,7 +103,7 @@ class LeasePlugin(SchedulerPlugin):
         try:
             return self._queues[name]
         except KeyError:
-            raise StreamError(f"no queue {name} at the scheduler: its stream has ended, or never began") from None
+            raise SchedulerGoneError(f"no queue {name} at the scheduler: its stream has ended") from None
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """Return what a client held, and end the queues that it owned."""
@@ -150,8 +158,9 @@ class LeasePlugin(SchedulerPlugin):
 
     async def put(
         self, *, name: str, client: str, producer: str, first_seq: int, items: Sequence[Wire], timeout_s: float
-    ) -> tuple[int, list[int], int]:
-        """Take items in, waiting for room for the first; return how far it came, the numbers refused, what is free."""
+    ) -> tuple[int, list[int], tuple[int, int, int, int]]:
+        """Take items in, waiting for room for the first; return how far it came, the numbers refused, and the room:
+        bytes free, bytes still to come, timeframes inside, the highest number of any producer."""
         end = time.monotonic() + min(timeout_s, MAX_WAIT_S)
         while True:
             served = self._served(name)
@@ -161,7 +170,7 @@ class LeasePlugin(SchedulerPlugin):
                 served.items.ring()
             left_s = end - time.monotonic()
             if last >= first_seq or not items or left_s <= 0 or not self._is_alive(client):
-                return last, refused, served.state.room.free_bytes
+                return last, refused, served.room_now
             await served.room.wait(left_s)
 
     def last_seq(self, *, name: str, client: str, producer: str) -> tuple[int, int]:
@@ -247,9 +256,10 @@ class LeasePlugin(SchedulerPlugin):
         state = self._served(name).state
         return ["inside" if key in state.room else "closed" if key in state.closed else "unknown" for key in keys]
 
-    async def wait_room(self, *, name: str, client: str, timeout_s: float) -> None:
-        """Return when a timeframe has left the room, or after a while."""
+    async def wait_room(self, *, name: str, client: str, timeout_s: float) -> tuple[int, int, int, int]:
+        """Return what the room is like when a timeframe has left it, or after a while; see `put`."""
         await self._served(name).room.wait(min(timeout_s, MAX_WAIT_S))
+        return self._served(name).room_now
 
     async def agree_end(self, *, name: str, client: str, producer: str, seq: int, timeout_s: float) -> int:
         """Return the number before which all producers end, -1 while some have not said how far they are."""

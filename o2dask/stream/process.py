@@ -7,6 +7,7 @@ says ``ready`` on its standard output when it waits for ``run``, and why it fail
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+import dask
 from distributed import Client
 
 from o2dask.errors import ConfigError, O2DaskError
@@ -23,8 +25,8 @@ from o2dask.stream.errors import SchedulerGoneError
 
 __all__ = ["CONNECT_S", "DONE", "GONE", "READY", "WRONG", "Control", "connect", "main"]
 
-CONNECT_S = 20.0
-"""Time to reach the scheduler [s]."""
+CONNECT_S = 5.0
+"""Time to reach the scheduler [s]; longer, and it takes longer to learn that it is gone."""
 READY = "ready"
 DONE, FAILED, WRONG, GONE = 0, 1, 2, 3
 """Exit status: its work is done; it failed, another may do better; its settings cannot work; the scheduler is gone."""
@@ -96,6 +98,7 @@ def _listen(control: Control, loop: asyncio.AbstractEventLoop) -> None:
 
 async def connect(address: str) -> Client:
     """Return a client of the scheduler at `address`; SchedulerGoneError if there is none."""
+    dask.config.set({"distributed.comm.timeouts.connect": CONNECT_S})
     try:
         return await Client(address, asynchronous=True, set_as_default=False, timeout=CONNECT_S, name="o2dask-stream")
     except (OSError, TimeoutError, ValueError) as error:
@@ -121,6 +124,9 @@ def main(work: Work, who: str) -> None:
 
 
 async def _run(work: Work, settings: dict[str, Any], who: str) -> int:
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("distributed", "tornado", "asyncio")):  # a scheduler that is gone is told once, and by us
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     control = Control(float(settings.get("rate", 0.0)))
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver

@@ -19,7 +19,7 @@ from o2dask.stream.errors import SchedulerGoneError, StreamError
 from o2dask.stream.leases import WHEN_FULL, Group
 from o2dask.stream.plugin import MAX_WAIT_S, PREFIX, LeasePlugin
 
-__all__ = ["LEASE_S", "AsyncLeaseQueue", "LeaseQueue", "Leased", "PutAnswer", "install"]
+__all__ = ["LEASE_S", "AsyncLeaseQueue", "LeaseQueue", "Leased", "PutAnswer", "RoomNow", "install"]
 
 LEASE_S = 30.0
 """How long a client may be silent before what it holds is given to others [s]; shorter, and a pause of the machine
@@ -36,12 +36,31 @@ class Leased(NamedTuple):
     n_deliveries: int
 
 
+class RoomNow(NamedTuple):
+    """What the room of a queue is like.
+
+    Attributes
+    ----------
+    free_bytes, to_come : int
+        Room that is free, and what is expected of the timeframes in it and has not come [bytes].
+    n_timeframes : int
+        Timeframes in the room.
+    foremost : int
+        The highest number of any producer.
+    """
+
+    free_bytes: int = 0
+    to_come: int = 0
+    n_timeframes: int = 0
+    foremost: int = -1
+
+
 class PutAnswer(NamedTuple):
-    """How far an announcement came: the last number dealt with, the numbers refused, what is free [bytes]."""
+    """How far an announcement came: the last number dealt with, the numbers refused, and what the room was like."""
 
     accepted_until: int
     refused: tuple[int, ...]
-    free_bytes: int
+    room: RoomNow
 
 
 def install(client: Client) -> None:
@@ -64,9 +83,7 @@ class AsyncLeaseQueue:
     Raises
     ------
     SchedulerGoneError
-        By every method, if the scheduler does not answer.
-    StreamError
-        By every method but `create`, if there is no queue of that name.
+        By every method, if the scheduler does not answer, or has no queue of that name: its owner is gone.
     """
 
     def __init__(self, client: Client, name: str) -> None:
@@ -80,11 +97,15 @@ class AsyncLeaseQueue:
     async def _call(self, op: str, **arguments: Any) -> Any:
         scheduler: Any = self.client.scheduler
         try:
-            if scheduler is None or self.client.status not in ("running", "connecting"):
+            if scheduler is None or self.client.status != "running":
                 raise CommClosedError(f"client is {self.client.status}")
             answer = await getattr(scheduler, PREFIX + op)(name=self.name, client=self.client.id, **arguments)
-        except (OSError, AssertionError) as error:  # AssertionError: the client closes
+        except (OSError, AssertionError, asyncio.CancelledError) as error:  # a client that closes cancels and asserts
+            if isinstance(error, asyncio.CancelledError) and self.client.status == "running":
+                raise
             raise SchedulerGoneError(f"lost the scheduler while a stream ran: {error}") from error
+        if isinstance(answer, dict) and "gone" in answer:
+            raise SchedulerGoneError(answer["gone"])
         if isinstance(answer, dict) and "error" in answer:
             raise StreamError(answer["error"])
         return answer
@@ -146,9 +167,9 @@ class AsyncLeaseQueue:
         to be announced again, from ``accepted_until + 1``. Without `until_all` the wait is over when some are accepted.
         """
         refused: list[int] = []
-        last, free_bytes = first_seq - 1, 0
+        last, room = first_seq - 1, (0, 0, 0, -1)
         for left_s in _rounds(timeout_s):
-            last, more, free_bytes = await self._call(
+            last, more, room = await self._call(
                 "put", producer=producer, first_seq=first_seq, items=tuple(items), timeout_s=left_s
             )
             refused += more
@@ -156,7 +177,7 @@ class AsyncLeaseQueue:
             if n >= len(items) or (n > 0 and not until_all):
                 break
             items, first_seq = items[n:], first_seq + n
-        return PutAnswer(last, tuple(refused), free_bytes)
+        return PutAnswer(last, tuple(refused), RoomNow(*room))
 
     async def last_seq(self, producer: str) -> int:
         """Return the last number that the queue has of a producer, -1 if none."""
@@ -215,9 +236,9 @@ class AsyncLeaseQueue:
         """Return how timeframes stand: ``inside`` the room, ``closed`` (forwarded or dropped before), ``unknown``."""
         return list(await self._call("standing", keys=tuple(keys)))
 
-    async def wait_room(self, timeout_s: float) -> None:
-        """Return when a timeframe has left the room, or after `timeout_s`."""
-        await self._call("wait_room", timeout_s=timeout_s)
+    async def wait_room(self, timeout_s: float) -> RoomNow:
+        """Return what the room is like when a timeframe has left it, or after `timeout_s`."""
+        return RoomNow(*await self._call("wait_room", timeout_s=timeout_s))
 
     async def agree_end(self, producer: str, seq: int) -> int:
         """Say that this producer has got to `seq` and is to end; return the number before which all end."""

@@ -126,17 +126,20 @@ class _Readout:
         announcing, reporting = asyncio.create_task(self._announcer.run()), asyncio.create_task(self._report())
         making = asyncio.create_task(self._make())
         try:
-            await asyncio.wait({announcing, making}, return_when=asyncio.FIRST_COMPLETED)
-            if announcing.done():
-                await announcing  # raises: it ends of itself only by an error
-            await making
+            await self._first_of(making, announcing, reporting)
             self._announcer.end()
-            await announcing
+            await self._first_of(announcing, reporting)
         finally:
             for task in (announcing, making, reporting):
                 task.cancel()
         await self._queue.report(self._announcer.producer, self._report_values("ended"))
         await self._queue.close_producer(self._announcer.producer)
+
+    async def _first_of(self, wanted: "asyncio.Task[None]", *others: "asyncio.Task[None]") -> None:
+        """Wait for one task; raise what ends another before: only errors do."""
+        done, _ = await asyncio.wait({wanted, *others}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            await task
 
     async def _make(self) -> None:
         """Read, write and hand over, at the pace that is asked for."""
@@ -229,13 +232,16 @@ class _Readout:
         from o2dask.ctf.parts import write_part
 
         timeframe, batch, when_full = reading.timeframe, reading.batch, self._settings.when_full
+        assert batch is not None
         spills = when_full == "spill" and bool(self._settings.spill_root)
 
         def write(path: str) -> None:
             write_part(path, timeframe, batch)
 
+        total = reading.total_bytes or self._settings.n_readouts * batch.nbytes
         while True:
-            for spilled in (True,) if spills and self._announcer.is_full else (False, True)[: 1 + spills]:
+            fits = self._announcer.fits(total) and not (spills and self._announcer.is_full)
+            for spilled in [False] * fits + [True] * spills:
                 with suppress(SpoolFullError):
                     n_bytes = self._spool.write(timeframe, self._settings.readout, write, spilled=spilled)
                     self._counts["spilled"] += spilled
@@ -244,7 +250,7 @@ class _Readout:
                 return None
             self._counts["waited_for_device"] += 1
             since = time.monotonic()
-            await self._queue.wait_room(FULL_S)
+            await self._announcer.wait_room(FULL_S)
             await self._no_pace(since)
 
     # -- what it tells

@@ -187,6 +187,12 @@ class Spool:
                     total += 0 if name == _OWNER else os.lstat(f"{folder}/{name}").st_size
         return total
 
+    @property
+    def free_bytes(self) -> int:
+        """What is free on the device of the spool [bytes]."""
+        device = os.statvfs(self.root)
+        return device.f_bavail * device.f_frsize
+
     def remove(self) -> None:
         """Remove all of it; called by its owner at the end."""
         for root in (self.root, self.spill_root):

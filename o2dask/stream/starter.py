@@ -15,20 +15,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from o2dask.errors import ConfigError
-
-__all__ = ["Forked", "Starter", "main"]
+__all__ = ["Forked", "Starter", "acquire", "main", "release"]
 
 PRELOAD = ("distributed", "pyarrow", "o2dask.ctf", "o2dask.stream.readout", "o2dask.stream.builder")
+TURN_S = 0.05
+"""How long one thread listens before another has its turn [s]."""
 START_S = 60.0
 """Time for the process that forks to import what it is to hold [s]; 1 to 5 s are usual."""
-_MAX_REQUEST = 1 << 18
 _COMMAND = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from o2dask.stream.starter import main; main(sys.argv[2])"
 )
@@ -60,9 +61,10 @@ class Forked:
 
 
 class Starter:
-    """Starts processes and learns how they end; used by one thread. Is itself started when first needed, or again."""
+    """Starts processes and learns how they end, for any thread. Is itself started when first needed, or again."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None
         self._rest = b""
@@ -73,10 +75,10 @@ class Starter:
         pipes = [os.pipe() for _ in range(3)]
         (in_read, in_write), (out_read, out_write), (err_read, err_write) = pipes
         try:
-            request = json.dumps([module, dict(settings)]).encode() + b"\n"
-            if len(request) > _MAX_REQUEST:
-                raise ConfigError(f"{module}: its settings take {len(request)} bytes, want {_MAX_REQUEST} at most")
-            pid = self._request(request, (in_read, out_write, err_write))
+            where = {"path": sys.path, "folder": str(Path.cwd()), "environment": dict(os.environ)}
+            request = json.dumps([module, dict(settings), where]).encode() + b"\n"
+            with self._lock:
+                pid = self._request(request, (in_read, out_write, err_write))
         except BaseException:
             for fd in (in_write, out_read, err_read):
                 os.close(fd)
@@ -105,16 +107,23 @@ class Starter:
     def status(self, pid: int, timeout_s: float) -> int | None:
         """Return how a process ended, as `subprocess` says it; None if nobody can tell."""
         end = time.monotonic() + timeout_s
-        try:
-            while pid not in self._statuses and self._sock is not None:
-                self._answer(max(0.0, end - time.monotonic()))
-        except (OSError, EOFError, TimeoutError):
-            pass
-        return self._statuses.pop(pid, None)
+        while True:
+            with self._lock:
+                with suppress(TimeoutError):
+                    try:
+                        while pid not in self._statuses and self._sock is not None:
+                            self._answer(TURN_S)
+                    except (OSError, EOFError) as error:
+                        if isinstance(error, TimeoutError):
+                            raise
+                        self._drop()
+                if pid in self._statuses or self._sock is None or time.monotonic() > end:
+                    return self._statuses.pop(pid, None)
 
     def close(self) -> None:
         """End the process that starts others; those it started are not touched."""
-        self._drop()
+        with self._lock:
+            self._drop()
 
     def _connected(self) -> socket.socket:
         if self._sock is None:
@@ -160,6 +169,28 @@ class Starter:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+
+
+_lock = threading.Lock()
+_shared = Starter()
+_users = 0
+
+
+def acquire() -> Starter:
+    """Return the starter of this process, and keep it alive until `release`."""
+    global _users
+    with _lock:
+        _users += 1
+        return _shared
+
+
+def release() -> None:
+    """Let the starter end when nobody needs it."""
+    global _users
+    with _lock:
+        _users -= 1
+        if not _users:
+            _shared.close()
 
 
 def main(fd: str) -> None:
@@ -228,7 +259,10 @@ def _become(text: bytes, fds: list[int], foreign: tuple[int, ...]) -> None:
             os.close(fd)
         sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
         os.setsid()
-        module, settings = json.loads(text)
+        module, settings, where = json.loads(text)
+        sys.path[:] = where["path"]
+        os.environ.update(where["environment"])
+        os.chdir(where["folder"])
         sys.argv[:] = [module, json.dumps(settings)]
         import_module(module).start()
         status = 0

@@ -20,7 +20,7 @@ from typing import Any
 from o2dask.errors import ConfigError
 from o2dask.stream.errors import StreamError
 from o2dask.stream.process import DONE, GONE, READY, WRONG
-from o2dask.stream.starter import Forked, Starter
+from o2dask.stream.starter import Forked, acquire, release
 
 __all__ = ["ProcessSpec", "State", "Supervisor"]
 
@@ -91,7 +91,7 @@ class Supervisor:
         """What processes told and what became of them, for the user."""
         self.n_restarts = 0
         self._failure = ""
-        self._starter = Starter()
+        self._starter = acquire()
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -167,6 +167,8 @@ class Supervisor:
     def close(self) -> None:
         """End what still runs."""
         with self._lock:
+            if self._is_closing:
+                return
             self._is_closing = True
         self._wake()
         if self._thread.ident is not None:
@@ -175,6 +177,7 @@ class Supervisor:
         for fd in (self._wake_read, self._wake_write):
             with suppress(OSError):
                 os.close(fd)
+        release()
 
     def __enter__(self) -> "Supervisor":
         return self
@@ -338,7 +341,6 @@ class Supervisor:
                 with suppress(OSError):
                     os.kill(process.pid, signal.SIGKILL)
             process.close()
-        self._starter.close()
         with self._lock:
             self._state = State.STOPPED
             self._lock.notify_all()

@@ -19,3 +19,13 @@ def stream_client(stream_cluster):
     with Client(stream_cluster, set_as_default=False) as client:
         install(client)
         yield client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _starter():
+    """Keep the process that starts others: its imports take a second."""
+    from o2dask.stream import starter
+
+    starter.acquire()
+    yield
+    starter.release()

@@ -95,7 +95,8 @@ def test_a_full_queue_that_drops_says_what(stream_client):
     queue = LeaseQueue(stream_client, uuid.uuid4().hex)
     queue.create(max_timeframes=2, when_full="drop")
     answer = queue.put("r", 0, parts(*range(5)))
-    assert answer == (4, (2, 3, 4), 0)
+    assert (answer.accepted_until, answer.refused) == (4, (2, 3, 4))
+    assert answer.room == (0, 0, 2, 4)
     assert queue.status()["counts"]["dropped_full"] == 3
     queue.destroy()
 
