@@ -4,7 +4,8 @@
 
 Where there is no GPU it says so and ends with 0. `--simulator` runs the kernels in numba's CUDA simulator on a handful
 of tracks: it shows that they run, and its times mean nothing. Wall time, median of the runs, clusters in host memory
-to tracks in host memory; compilation is outside the clock.
+to tracks in host memory; compilation is outside the clock. Bytes are those copied per timeframe, once what stays on the
+device is there. The tracks must be the same; seeds are followed side by side on a GPU, one after the other on a core.
 """
 
 import argparse
@@ -47,22 +48,32 @@ def measure(path: str, kind: str, runs: int) -> dict[str, Any]:
     from o2dask.reco.tpc.reconstruct import reconstruct
     from o2dask.reco.tpc.schema import CLUSTERNATIVE
 
-    backend = HOST
+    backend, device = HOST, None
     if kind == "gpu":
         from o2dask.reco.tpc.device import Device
 
-        backend = Device()
+        backend = device = Device()
     clusters = Columns(CLUSTERNATIVE, dict(np.load(path)))
     tracks, members, _ = reconstruct(clusters, backend=backend)
-    walls = []
+    if device is not None:  # what stays there has been sent
+        device.copied.update(up=0, down=0)
+    walls, stages = [], {}
     for _ in range(runs):
         begin = time.perf_counter()
-        reconstruct(clusters, backend=backend)
+        _, _, stages = reconstruct(clusters, backend=backend)
         walls.append(time.perf_counter() - begin)
     n = clusters.n_rows
     wall = statistics.median(walls) if walls else float("nan")
+    copied = {k: v / max(runs, 1) / n for k, v in device.copied.items()} if device is not None else {}
     found = {"tracks": tracks.n_rows, "attached": members.n_rows, "checksum": int(members["cluster"].sum())}
-    return {"kind": kind, "clusters": n, "wall_s": wall, "us_per_cluster": 1e6 * wall / n} | found
+    return (
+        {"kind": kind, "clusters": n, "wall_s": wall, "us_per_cluster": 1e6 * wall / n}
+        | found
+        | {
+            "stages_s": stages,
+            "copied_bytes_per_cluster": copied,
+        }
+    )
 
 
 def run(kind: str, path: Path, runs: int, **environment: str) -> dict[str, Any]:
@@ -107,6 +118,11 @@ def main() -> None:
                 f"{r['kind']:>4} {r['clusters']:>9} {r['tracks']:>7} {r['attached']:>9} {r['wall_s']:>8.3f} "
                 f"{r['us_per_cluster']:>7.3f}"
             )
+            stages = "  ".join(f"{k} {1e6 * v / r['clusters']:.3f}" for k, v in r["stages_s"].items())
+            print(f"     host us per cluster: {stages}" if stages else "", end="\n" if stages else "")
+            if r["copied_bytes_per_cluster"]:
+                up, down = r["copied_bytes_per_cluster"].values()
+                print(f"     bytes per cluster: {up:.0f} to the device, {down:.0f} back")
         same = results[0]["checksum"] == results[1]["checksum"]
         print(f"the same clusters on tracks: {'yes' if same else 'no'}")
     if args.json:

@@ -165,7 +165,7 @@ def find_by_candidate(
         backend.run(place_tracks, len(to), there[0], batch.pool, *there[1:], grid, source, par, cov, first, hits)
     par, cov = backend.fetch(par), backend.fetch(cov)
     width = backend.zero(backend.room((m, 2), f4))
-    return Segments(par, cov, Hits(offsets, *hits, width)), finder.told
+    return Segments(par, cov, Hits(*(offsets, *hits, width))), finder.told
 
 
 def _offsets(count: np.ndarray) -> np.ndarray:

@@ -146,7 +146,7 @@ def _drift_span(
 ) -> tuple[np.float32, np.float32]:
     """Return the least and the largest z towards the own side [cm], found where z is; (inf, -inf) of no cluster."""
     if not backend.is_wide:
-        return drift_range(sector, z)  # type: ignore[no-any-return]
+        return drift_range(sector, z)
     span = backend.empty((N_SECTORS * N_ROWS, 2), np.float32)
     backend.run(drift_of_rows, N_SECTORS * N_ROWS, *columns[1:], span)
     rows = backend.fetch(span)

@@ -137,7 +137,7 @@ def _join(
         _concatenated(segments.hits, hits, backend),
     )
     states = (np.concatenate(parts) for parts in zip(fitted[:-1], again[:-1], strict=True))
-    fits = Fitted(*states, backend.extend(fitted.path, again.path))
+    fits = Fitted(*(*states, backend.extend(fitted.path, again.path)))
     return Joined(both, fits, np.concatenate([tracks.shift, shifts]))
 
 
