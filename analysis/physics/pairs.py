@@ -23,7 +23,7 @@ from o2dask.analysis.physics.sources import flat, offsets_of
 from o2dask.analysis.table import Table
 from o2dask.errors import ConfigError, ShapeError
 
-__all__ = ["Combined", "mixed_pairs", "mixed_triples", "pair_blocks", "pairs", "triples"]
+__all__ = ["Combined", "mixed_pairs", "mixed_triples", "pair_blocks", "pairs", "triple_blocks", "triples"]
 
 BLOCK = 1 << 17
 """Pairs of a block: their row numbers and masses fit the third-level cache."""
@@ -169,6 +169,14 @@ def pair_blocks(
 def triples(table: Table, *, policy: Policy = "strictly_upper", window: int | None = None) -> Combined:
     """Return the triples of rows of a table; of a nested table only within one list."""
     return _within(table, 3, policy, window)
+
+
+def triple_blocks(table: Table, *, policy: Policy = "strictly_upper", max_rows: int = BLOCK) -> Iterator[Combined]:
+    """Yield the triples of ``triples(table)`` in the same order, about `max_rows` at a time."""
+    momenta: dict[Any, np.ndarray] = {}
+    tables, offsets = (flat(table),) * 3, (offsets_of(table),) * 3
+    for rows in combination_blocks(offsets[0], 3, policy, max_rows=max_rows):
+        yield Combined(tables, rows, offsets, momenta)
 
 
 def _within(table: Table, k: int, policy: Policy, window: int | None) -> Combined:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from o2dask.analysis.physics.binning import ColumnBinningPolicy
 from o2dask.analysis.physics.combinations import combination_blocks, combinations, cross_combinations, mixed_events
-from o2dask.analysis.physics.pairs import mixed_pairs, mixed_triples, pair_blocks, pairs, triples
+from o2dask.analysis.physics.pairs import mixed_pairs, mixed_triples, pair_blocks, pairs, triple_blocks, triples
 from o2dask.analysis.physics.sources import flat, offsets_of
 from o2dask.errors import ConfigError, ShapeError
 
@@ -231,6 +231,14 @@ def test_selected_combinations_keep_their_masses_and_groups(aod):
     np.testing.assert_array_equal(some.groups[1], found.groups[1][is_some])
     again = pickle.loads(pickle.dumps(some))
     np.testing.assert_array_equal(again.mass(0.14), some.mass(0.14))
+
+
+def test_blocks_of_triples_are_the_triples(aod):
+    nested = aod[0].collisions.tracks
+    blocks, whole = list(triple_blocks(nested, max_rows=500)), triples(nested)
+    assert len(blocks) > 3
+    np.testing.assert_array_equal(np.concatenate([b.mass(0.14) for b in blocks]), whole.mass(0.14))
+    np.testing.assert_array_equal(np.concatenate([b.groups[2] for b in blocks]), whole.groups[2])
 
 
 def test_masses_need_one_hypothesis_or_one_per_member(aod):

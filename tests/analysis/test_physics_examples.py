@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ON_AOD = ("dca_distribution", "pid_nsigma", "spectra_by_centrality", "two_particle_correlation", "v0_mass")
+ON_AOD = (
+    *("dca_distribution", "grouping", "pid_nsigma", "ready_train", "spectra_by_centrality", "three_particle_mass"),
+    *("two_particle_correlation", "v0_mass"),
+)
 
 
 def output_of(name, monkeypatch, capsys, *arguments):
@@ -22,7 +25,7 @@ def number_after(text, words):
     return float(re.search(re.escape(words) + r"\s*(-?[0-9.]+)", text)[1])
 
 
-@pytest.mark.parametrize("name", [*ON_AOD, "v2_event_plane", "ud_tracks"])
+@pytest.mark.parametrize("name", [*ON_AOD, "v2_event_plane", "ud_tracks", "pid_tof"])
 def test_examples_are_short_and_state_their_expectation(name):
     text = (EXAMPLES / f"{name}.py").read_text()
     assert len(text.splitlines()) < 60
@@ -59,6 +62,36 @@ def test_uncorrelated_particles_have_no_correlation(physics_aod, monkeypatch, ca
     values = [tuple(map(float, m)) for m in re.findall(r"C = (\S+) \+- (\S+)", text)]
     assert len(values) == 12
     assert sum(((value - 1) / error) ** 2 for value, error in values) < 12 + 5 * np.sqrt(24)
+
+
+def test_triples_are_as_many_as_there_are_and_uncorrelated(physics_aod, monkeypatch, capsys):
+    text = output_of("three_particle_mass", monkeypatch, capsys, physics_aod)
+    assert number_after(text, "expected n(n-1)(n-2)/6 of each collision:") == int(text.split()[0]) > 1000
+    assert abs(number_after(text, "mean mass of one event over mixed") - 1) < 0.03
+
+
+def test_three_ways_to_group_tracks_agree(physics_aod, monkeypatch, capsys):
+    text = output_of("grouping", monkeypatch, capsys, physics_aod)
+    by_grouping, by_slicing, by_lists = (number_after(text, w) for w in ("", "grouping,", "slicing,"))
+    assert by_grouping == by_slicing == by_lists > 1000
+    net, error = map(int, re.search(r"net charge (-?\d+) \+- (\d+)", text).groups())
+    assert abs(net) < 5 * error and "in 120 collisions" in text
+
+
+def test_a_train_of_ready_tasks_selects_what_points_to_the_vertex(physics_aod, monkeypatch, capsys):
+    text = output_of("ready_train", monkeypatch, capsys, physics_aod)
+    assert 0 < number_after(text, "cm, selected") <= number_after(text, "median |dcaXY|")
+    n_pions = int(re.search(r"(\d+) tracks within 3 sigma", text)[1])
+    n_selected = int(re.search(r"DCA z +\S+ +(\S+)", text)[1].replace(",", ""))
+    assert 0.6 * n_selected < n_pions < n_selected
+
+
+def test_time_of_flight_gives_sigmas_and_masses(monkeypatch, capsys):
+    text = output_of("pid_tof", monkeypatch, capsys)
+    for name, want in (("Pi", 0.140), ("Ka", 0.494), ("Pr", 0.938)):
+        n, mean, width, _, mass, _ = re.search(rf"^{name} +(.*)$", text, re.M)[1].replace("%", "").split()
+        assert abs(float(mean)) < 5 / np.sqrt(int(n)) and abs(float(width) - 1) < 5 / np.sqrt(2 * int(n)) + 0.005
+        assert abs(float(mass) - want) < 0.01
 
 
 def test_spectra_come_by_centrality(physics_aod, monkeypatch, capsys):
