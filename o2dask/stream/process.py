@@ -113,9 +113,12 @@ def main(work: Work, who: str) -> None:
     """Run `work` with the settings of the command line, and leave with a status that says how it went."""
     try:
         settings = json.loads(sys.argv[1])
-        status = asyncio.run(_run(work, settings, who))
+        if not isinstance(settings, dict):
+            raise ValueError(f"got {type(settings).__name__}")
     except (IndexError, ValueError) as error:
-        status = _told(who, WRONG, f"want settings as JSON: {error}")
+        os._exit(_told(WRONG, f"{who}: want its settings as JSON: {error}"))
+    try:
+        status = asyncio.run(_run(work, settings))
     except KeyboardInterrupt:
         status = DONE
     sys.stdout.flush()
@@ -123,7 +126,7 @@ def main(work: Work, who: str) -> None:
     os._exit(status)  # not through Dask's and Python's own good-byes, which take a second and may talk
 
 
-async def _run(work: Work, settings: dict[str, Any], who: str) -> int:
+async def _run(work: Work, settings: dict[str, Any]) -> int:
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(("distributed", "tornado", "asyncio")):  # a scheduler that is gone is told once, and by us
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -138,19 +141,19 @@ async def _run(work: Work, settings: dict[str, Any], who: str) -> int:
     try:
         await work(settings, control)
     except SchedulerGoneError as error:
-        return _told(who, GONE, str(error))
+        return _told(GONE, str(error))
     except ConfigError as error:
-        return _told(who, WRONG, str(error))
+        return _told(WRONG, str(error))
     except O2DaskError as error:
-        return _told(who, FAILED, str(error))
+        return _told(FAILED, str(error))
     except Exception as error:  # noqa: BLE001 - a user's source may raise anything; its supervisor starts another
         import traceback
 
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return _told(who, FAILED, f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+        return _told(FAILED, f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
     return DONE
 
 
-def _told(who: str, status: int, text: str) -> int:
-    print(f"{who}: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201
+def _told(status: int, text: str) -> int:
+    print(" ".join(text.split()), file=sys.stderr, flush=True)  # noqa: T201
     return status
