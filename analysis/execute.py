@@ -61,7 +61,8 @@ class Failure:
         where = f"{self.url}:{self.dataframe}" if self.dataframe else self.url
         if self.task:
             return f"{where}: task {self.task!r}: {self.reason}"
-        return self.reason if self.reason.startswith(self.url) else f"{where}: {self.reason}"
+        named = self.reason.partition(": ")[0].endswith(self.url.removeprefix("."))  # reasons name the whole path
+        return self.reason if named else f"{where}: {self.reason}"
 
 
 @dataclass(slots=True, kw_only=True)

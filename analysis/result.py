@@ -4,6 +4,7 @@ Knows outputs and names; runs nothing.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -14,8 +15,8 @@ from o2dask.analysis.outputs import is_hist
 
 __all__ = ["Result", "TaskResult"]
 
-SHOWN = 5
-"""Failures listed in what is shown of a result; all are in `failed`."""
+SHOWN = 8
+"""Kinds of failures listed in what is shown of a result; all are in `failed`."""
 
 
 class TaskResult(Mapping[str, Any]):
@@ -143,9 +144,10 @@ class Result:
             lines.append("stopped before all was read")
         if self.failed:
             lines.append(f"{len(self.failed)} left out:")
-            lines += [f"  {failure}" for failure in self.failed[:SHOWN]]
-            if len(self.failed) > SHOWN:
-                lines.append(f"  and {len(self.failed) - SHOWN} more, in result.failed")
+            kinds = _kinds(self.failed)
+            lines += [f"  {each[0]}{_and_more(each)}" for each in kinds[:SHOWN]]
+            if (n_more := sum(map(len, kinds[SHOWN:]))) > 0:
+                lines.append(f"  and {n_more} more, in result.failed")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -156,6 +158,20 @@ class Result:
         colour = "#b00020" if self.failed else "inherit"
         told = "".join(f"<div style='color:{colour}'>{escape(line)}</div>" for line in rest)
         return f"<div>{escape(first)}</div>{told}{''.join(task._repr_html_() for task in self.tasks.values())}"
+
+
+def _kinds(failed: list[Failure]) -> list[list[Failure]]:
+    """Return failures of one kind together, whole files first: the same words but for the names of dataframes."""
+    kinds: dict[tuple[str, str], list[Failure]] = {}
+    for failure in sorted(failed, key=lambda f: (bool(f.dataframe), bool(f.task))):
+        words = re.sub(r"DF_\d+", "", failure.reason) if failure.dataframe else failure.url
+        kinds.setdefault((failure.task, re.sub(r"\d+", "#", words) if failure.dataframe else words), []).append(failure)
+    return list(kinds.values())
+
+
+def _and_more(kind: list[Failure]) -> str:
+    n = len(kind) - 1
+    return f"; and {n} dataframe{'s' if n > 1 else ''} more like it" if n else ""
 
 
 def _name_of(key: Any) -> str:

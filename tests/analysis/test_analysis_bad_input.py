@@ -13,6 +13,8 @@ from aod_samples import random_dataframe
 
 import o2dask as o2
 from o2dask.analysis.errors import RowError
+from o2dask.analysis.execute import Failure
+from o2dask.analysis.result import Result
 from o2dask.aod.conversion import convert
 from o2dask.aod.store import Store, commit_dataframe
 from o2dask.cli.main import app
@@ -214,3 +216,17 @@ def test_rows_and_dataframes_out_of_range_say_how_many_there_are(tmp_path):
         aod[3]
     with pytest.raises(IndexError, match="row 40 of tracksIU in DF_1000: it has 40 rows"):
         aod[0].tracksIU[40]
+
+
+def test_a_summary_tells_each_kind_once_and_whole_files_first():
+    missing = [
+        Failure(url="a.root", dataframe=f"DF_{i}", task="t", reason=f"process reads X: DF_{i} has no table O2x")
+        for i in range(30)
+    ]
+    other = Failure(url="a.root", dataframe="DF_40", task="t", reason="ZeroDivisionError: too long (t.py, line 3)")
+    files = [Failure(url=f"{i}.root", reason=f"/data/{i}.root: empty file") for i in range(2)]
+    lines = Result(outputs={}, failed=[*missing, other, *files]).summary().splitlines()
+    assert lines[1] == "33 left out:"
+    assert lines[2:4] == ["  /data/0.root: empty file", "  /data/1.root: empty file"]
+    assert lines[4].endswith("DF_0: task 't': process reads X: DF_0 has no table O2x; and 29 dataframes more like it")
+    assert "ZeroDivisionError" in lines[5] and len(lines) == 6
