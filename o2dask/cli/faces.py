@@ -31,6 +31,7 @@ class Face:
 
     def __init__(self, title: str) -> None:
         self.title = title
+        self.is_stream = False
         self.n_total = self.n_done = self.n_failed = self.n_before = self.n_lost = 0
         self._since = time.monotonic()
         self._handler = _Handler(self)
@@ -39,7 +40,7 @@ class Face:
         """Take an event of the runner."""
         if isinstance(event, RunStarted):
             self.n_total, self.n_done = event.n_timeframes, event.n_already_done
-            self.n_before = event.n_already_done
+            self.n_before, self.is_stream = event.n_already_done, event.is_stream
             self._since = time.monotonic()
             self.started(event)
         elif isinstance(event, TimeframeCommitted):
@@ -104,7 +105,8 @@ class LineFace(Face):
         """Say what begins."""
         more = f", {event.n_already_done} already done" if event.n_already_done else ""
         workers = f"{event.n_workers} worker{'s' if event.n_workers > 1 else ''} ({event.backend})"
-        self.say(f"{self.title}: {event.n_timeframes} timeframes{more}, {workers}")
+        what = "a stream" if event.is_stream else f"{event.n_timeframes} timeframes"
+        self.say(f"{self.title}: {what}{more}, {workers}")
 
     def advanced(self) -> None:
         """Say how far it is, if that was a while ago."""
@@ -115,6 +117,9 @@ class LineFace(Face):
         done, rate = self.n_done + self.n_failed, self.rate()
         left = (self.n_total - done) / rate if rate else 0.0
         failed = f", {self.n_failed} failed" if self.n_failed else ""
+        if self.is_stream:
+            self.say(f"{self.title}: {done} timeframes{failed}, {rate_text(rate)}")
+            return
         self.say(f"{self.title}: {done}/{self.n_total} timeframes{failed}, {rate_text(rate)}, {left:.0f} s left")
 
 
@@ -155,7 +160,11 @@ class BarFace(Face):
         self._progress.remove_task(self._task)
         title = f"{self.title} on {event.n_workers} workers" if event.n_workers > 1 else self.title
         self._task = self._progress.add_task(
-            title, total=event.n_timeframes, completed=event.n_already_done, rate="", failed=""
+            title,
+            total=None if event.is_stream else event.n_timeframes,
+            completed=event.n_already_done,
+            rate="",
+            failed="",
         )
 
     def advanced(self) -> None:

@@ -21,13 +21,14 @@ GROUP = "o2dask.commands"
 OWN = {
     "reco": "o2dask.cli.reco:reco",
     "run": "o2dask.cli.run:app",
+    "stream": "o2dask.cli.stream:stream",
     "readout": "o2dask.cli.readout:readout",
     "aod": "o2dask.cli.aod:app",
     "ctf": "o2dask.cli.ctf:app",
     "workflow": "o2dask.cli.workflow:app",
     "conditions": "o2dask.cli.conditions:app",
 }
-ORDER = ("demo", "simulate", "reco", "run", "readout", "aod", "ctf", "workflow")
+ORDER = ("demo", "simulate", "reco", "run", "stream", "readout", "aod", "ctf", "workflow")
 
 
 class Commands(TyperGroup):

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from o2dask.runners.report import RunReport
     from o2dask.runners.settings import BatchSettings
     from o2dask.sink import Sink
+    from o2dask.stream.settings import StreamSettings
     from o2dask.timeframe import TimeframeRef
     from o2dask.workflow import Topology
 
@@ -46,6 +48,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.say: Callable[[str], None] = lambda text: None
+        self.told = "stopping: what is in flight is finished and committed; once more to kill it"
         self.status = 0
         self._stop = threading.Event()
         self._is_main = threading.current_thread() is threading.main_thread()
@@ -94,7 +97,7 @@ class Interrupts:
             _kill_children()
             os._exit(self.status)
         self._stop.set()
-        self.say("stopping: what is in flight is finished and committed; once more to kill it")
+        self.say(self.told)
 
 
 def carry_out(
@@ -109,6 +112,7 @@ def carry_out(
     lost: Sequence[str] = (),
     with_counters: bool = False,
     page: Path | None = None,
+    source: "StreamSettings | None" = None,
 ) -> int:
     """Run all timeframes and return the exit status; progress goes to stderr, the summary to stdout.
 
@@ -126,6 +130,8 @@ def carry_out(
         Show in the summary what processors counted.
     page : Path, optional
         Where to write a page on the run.
+    source : StreamSettings, optional
+        Where timeframes come from as a stream, instead of `refs`.
     """
     with Interrupts() as stop, choose_face(topology.name, log_json) as face:
         stop.say = face.say
@@ -135,7 +141,12 @@ def carry_out(
         if page is not None and not page.absolute().parent.is_dir():
             raise ConfigError(f"--report {page}: there is no folder {page.absolute().parent}; make it first")
         sink.prepare()  # what is wrong with the output is told before workers start
-        report = _run(topology, refs, sink, settings, inline, face if page is None else _both(face, book), stop)
+        progress = face if page is None else _both(face, book)
+        if source is None:
+            report = _run(topology, refs, sink, settings, inline, progress, stop)
+        else:
+            report = _stream(topology, source, sink, settings, progress, stop)
+            lost = [*lost, *report.lost]
     if page is not None:
         _write_page(page, report, topology, book)
     status = 0 if report.ok and not lost else BAD_DATA
@@ -200,27 +211,54 @@ def _run(
             stop=stop,
             isolate=settings.isolate,
         )
-    import dask
-
     from o2dask.runners.batch import run_batch
 
-    preload = dask.config.get("distributed.worker.preload", [])
-    with dask.config.set({"distributed.worker.preload": [*preload, _DEAF]}):
+    with _deaf_workers():
         return run_batch(topology, refs, sink, settings=settings, progress=progress, stop=stop)
 
 
+def _stream(
+    topology: "Topology",
+    source: "StreamSettings",
+    sink: "Sink",
+    settings: "BatchSettings",
+    progress: "Progress",
+    stop: Interrupts,
+) -> "RunReport":
+    from o2dask.runners.stream import run_stream
+
+    def opened(address: str, stream: Any) -> None:
+        stop.say(
+            f"stream of {source.n_readouts} readouts on the scheduler at {address}; o2.connect({address!r}) shows it"
+        )
+
+    stop.told = "stopping: the source ends, what it has given is finished and committed; once more to kill it"
+    with _deaf_workers():
+        return run_stream(topology, source, sink, settings=settings, progress=progress, stop=stop, opened=opened)
+
+
+@contextmanager
+def _deaf_workers() -> Iterator[None]:
+    """Have workers that are started take no notice of Ctrl-C."""
+    import dask
+
+    preload = dask.config.get("distributed.worker.preload", [])
+    with dask.config.set({"distributed.worker.preload": [*preload, _DEAF]}):
+        yield
+
+
 def _summary(report: "RunReport", where: str, lost: Sequence[str]) -> list[str]:
-    n_files, n_bytes = sum(len(r.files) for r in report.committed), sum(r.n_bytes for r in report.committed)
-    rate = f", {rate_text(len(report.committed) / report.wall_s)}" if report.wall_s and report.committed else ""
-    files = f"{n_files} files, " if Path(where).is_dir() or "://" in where else ""
+    n_bytes, n_done = report.n_bytes, report.n_committed
+    rate = f", {rate_text(n_done / report.wall_s)}" if report.wall_s and n_done else ""
+    files = f"{report.n_files} files, " if Path(where).is_dir() or "://" in where else ""
     workers = f" on {report.n_workers} workers" if report.n_workers > 1 else ""
     kept = f": {files}{size_text(n_bytes)}" if where else "; nothing is kept (--out, --keep)"
     lines = [
-        f"{len(report.committed)} of {report.n_timeframes} timeframes {f'committed to {where}' if where else 'done'} "
+        f"{n_done} of {report.n_timeframes} timeframes {f'committed to {where}' if where else 'done'} "
         f"in {report.wall_s:.1f} s{rate}{workers}{kept}"
     ]
-    if report.already_done:
-        lines.append(f"{len(report.already_done)} were committed by an earlier run")
+    if report.n_already_done:
+        lines.append(f"{report.n_already_done} were committed by an earlier run")
     if report.seconds:
         lines.append(f"time: {_shares(report.seconds)}")
     skipped = [q for q in report.quarantined if q.is_skipped]
@@ -231,7 +269,9 @@ def _summary(report: "RunReport", where: str, lost: Sequence[str]) -> list[str]:
             lines += _listed([(q.reason, f"  {q.ref.id}: {q.reason}" + f" ({q.file})" * bool(q.file)) for q in failed])
     if aside and not any(q.file for q in aside):
         lines.append("their whole stories are kept where there is an output (--out)")
-    lines += [f"expendable {name}: {losses}" for name, losses in report.losses.items()]
+    if report.unlisted.n_quarantined:
+        lines.append(f"  and {report.unlisted.n_quarantined} more before these, in the journal")
+    lines += [f"processor {name}: {losses}" for name, losses in report.losses.items()]
     if lost:
         lines.append(f"{len(lost)} times the input has lost something:")
         lines += [f"  {text}" for text in lost]
@@ -272,8 +312,9 @@ def _summary_json(report: "RunReport", where: str, lost: Sequence[str], status: 
         "status": status,
         "output": where,
         "n_timeframes": report.n_timeframes,
-        "n_committed": len(report.committed),
-        "n_already_done": len(report.already_done),
+        "n_committed": report.n_committed,
+        "n_already_done": report.n_already_done,
+        "n_quarantined": report.n_quarantined,
         "n_left": len(report.abandoned),
         "quarantined": [
             {"timeframe": str(q.ref.id), "source": f"{q.ref.url}#{q.ref.index}", "reason": q.reason, "file": q.file}
@@ -285,7 +326,8 @@ def _summary_json(report: "RunReport", where: str, lost: Sequence[str], status: 
         "wall_s": report.wall_s,
         "n_workers": report.n_workers,
         "busy_fraction": report.busy_fraction,
-        "n_bytes": sum(r.n_bytes for r in report.committed),
+        "n_bytes": report.n_bytes,
+        "source": dict(report.source),
         "losses": {n: {"causes": dict(x.causes), "restarts": x.n_restarts} for n, x in report.losses.items()},
         "counters": dict(report.counters),
         "seconds": dict(report.seconds),

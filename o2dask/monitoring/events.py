@@ -46,13 +46,17 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run begins: `n_timeframes` in all, of which `n_already_done` were committed by an earlier run."""
+    """A run begins: `n_timeframes` in all, of which `n_already_done` were committed by an earlier run.
+
+    Of a stream nobody knows how many will come: `n_timeframes` is 0.
+    """
 
     kind: ClassVar[str] = "started"
     n_timeframes: int
     n_already_done: int = 0
     n_workers: int = 1
     backend: str = "inline"
+    is_stream: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,6 +187,7 @@ class Ledger:
                 n_already_done=self.tally.n_already_done,
                 n_workers=n_workers,
                 backend=backend,
+                is_stream=self.is_stream,
             )
         )
 

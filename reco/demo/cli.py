@@ -18,6 +18,7 @@ def demo(
     collisions: Annotated[int, typer.Option(min=1, help="Collisions per timeframe.")] = 8,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one per core.")] = 0,
+    stream: Annotated[bool, typer.Option("--stream", help="Reconstruct as a stream, from two readouts.")] = False,
 ) -> None:
     """Simulate, compress, reconstruct, write AOD, judge against truth, draw.
 
@@ -28,6 +29,8 @@ def demo(
     from o2dask.reco.demo.run import run_demo
     from o2dask.reco.demo.steps import DemoSettings
 
-    settings = DemoSettings(system=system, collisions=collisions, timeframes=timeframes, seed=seed, workers=workers)
+    settings = DemoSettings(
+        system=system, collisions=collisions, timeframes=timeframes, seed=seed, workers=workers, stream=stream
+    )
     if not run_demo(settings, out):
         raise typer.Exit(1)

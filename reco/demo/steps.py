@@ -15,13 +15,17 @@ __all__ = ["DemoSettings", "judge", "picture", "reconstruct", "simulate"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoSettings:
-    """What the demo makes: `timeframes` of `collisions` each of `system` (pbpb or pp), on `workers` processes."""
+    """What the demo makes: `timeframes` of `collisions` each of `system` (pbpb or pp), on `workers` processes.
+
+    With `stream` they are reconstructed as they are read out, instead of from a list.
+    """
 
     system: str = "pbpb"
     collisions: int = 8
     timeframes: int = 4
     seed: int = 1
     workers: int = 0
+    stream: bool = False
 
 
 def simulate(settings: DemoSettings, path: Path, progress: Callable[[Any], None] | None = None) -> "RunReport":
@@ -54,6 +58,12 @@ def reconstruct(
     topology = compile_workflow(load_workflow("async"))
     sink = AodSink(str(out), {"workflow": topology.name, "fingerprint": topology.fingerprint})
     chosen = BatchSettings(workers=settings.workers) if settings.workers else BatchSettings()
+    if settings.stream:
+        from o2dask.runners.stream import run_stream
+        from o2dask.stream.settings import StreamSettings
+
+        source = StreamSettings(source=f"replay:{ctf}", n_readouts=2)
+        return run_stream(topology, source, sink, settings=chosen, progress=progress)
     return run_batch(topology, list_timeframes([str(ctf)]), sink, settings=chosen, progress=progress)
 
 
