@@ -1,5 +1,7 @@
 """Splitter: a processor makes any number of data, TST/PART/*, and copies of another share them out.
 
+Each part is sent when it is ready, so that the copy that has its share works before the next part is made.
+
 o2dask run examples/workflows/splitter.py:workflow --timeframes 3 --workers 2
 """
 
@@ -27,7 +29,7 @@ def join(ctx):
 def workflow():
     worker = o2.DataProcessorSpec("worker", inputs="part:TST/PART/*", outputs="sum:TST/SUM/*", algorithm=total)
     return [
-        o2.DataProcessorSpec("splitter", inputs="", outputs="part:TST/PART/*", algorithm=split),
+        o2.DataProcessorSpec("splitter", inputs="", outputs="part:TST/PART/*", algorithm=split, dispatch="when-ready"),
         *o2.parallel(worker, 3, subspecs=range(12)),
         o2.DataProcessorSpec("joiner", inputs="sums:TST/SUM/*", outputs="", algorithm=join),
     ]

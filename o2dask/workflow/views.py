@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from o2dask.errors import ConfigError
 from o2dask.option_values import text_of
-from o2dask.specs import CompletionPolicy, DataProcessorSpec, DispatchPolicy, InputSpec, Lifetime
+from o2dask.specs import CompletionPolicy, ConfigParamSpec, DataProcessorSpec, DispatchPolicy, InputSpec, Lifetime
 from o2dask.workflow.names import did_you_mean, word
 from o2dask.workflow.planner import PhysicalTask, plan
 from o2dask.workflow.topology import Topology
@@ -54,8 +54,12 @@ def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
             for o in p.outputs:
                 lines.append(f"    -> {o}" + ("" if o.ref not in task.outputs else "  (leaves the task)"))
             chosen = topology.options[name]
-            lines += [f"       {name}.{o.name}={text_of(chosen[o.name])}  {o.help}" for o in p.options]
+            lines += [f"       {name}.{o.name}={text_of(chosen[o.name])}  {_told(o)}" for o in p.options]
     return "\n".join(lines)
+
+
+def _told(option: ConfigParamSpec) -> str:
+    return option.help + (f" ({option.allowed})" if option.allowed else "")
 
 
 def _marks(p: DataProcessorSpec) -> str:
