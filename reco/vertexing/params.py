@@ -34,6 +34,14 @@ class VertexParams:
         tracks; too high joins neighbours, too low splits vertices.
     crossing_sigma : float
         Error of the measured time of tracks of both sides [time bins].
+    exit_rows, exit_min_tgl : int, float
+        A track whose last cluster is further in than this many rows, and whose tangent of the dip angle is larger,
+        left through the pads; then the collision's time is measured.
+    exit_offset, exit_sigma : float
+        By how much that time is before the last at which the track lies within the TPC, and its error [time bins]:
+        half the way between rows, and clusters that are missing. From simulated tracks.
+    exit_outliers : float
+        Density of tracks that ended for another reason over that of the others at their maximum: 6 % in 100 time bins.
     time_margin : float
         By how much a track may lie outside the drift volume [time bins]; low loses tracks at electrode and pads, high
         throws away what tells pairs of peaks apart where collisions are dense.
@@ -65,19 +73,25 @@ class VertexParams:
     peak_prominence: float = 0.3
     multiple_scattering: float = 0.15
     crossing_sigma: float = 0.2
+    exit_rows: int = 3
+    exit_min_tgl: float = 0.5
+    exit_offset: float = 1.9
+    exit_sigma: float = 1.6
+    exit_outliers: float = 0.0026
     time_margin: float = 1.0
     n_sigma: float = 4.0
     n_sigma_members: float = 6.0
-    rounds: int = 30
+    rounds: int = 20
     free_rounds: int = 6
-    toll: float = 0.5
+    toll: float = 0.8
     background: float = 0.02
     min_tracks: int = 2
     satellite_share: float = 0.02
     satellite_reach: float = 60.0
 
     def __post_init__(self) -> None:
-        if min(self.n_sigma, self.z_max, self.z_sigmas, self.crossing_sigma, self.background, self.rounds) <= 0:
-            raise ConfigError(
-                f"vertexing: want n_sigma, z_max, z_sigmas, crossing_sigma, background, rounds > 0: {self}"
-            )
+        windows = (self.n_sigma, self.n_sigma_members, self.z_max, self.z_sigmas, self.crossing_sigma, self.exit_sigma)
+        if min(windows) <= 0:
+            raise ConfigError(f"vertexing: want windows and errors above 0, got {self}")
+        if min(self.background, self.exit_outliers) <= 0 or min(self.rounds, self.exit_rows) < 1:
+            raise ConfigError(f"vertexing: want backgrounds above 0 and 1 round and row or more, got {self}")

@@ -12,14 +12,14 @@ import numpy as np
 from o2dask.columns import Columns
 from o2dask.reco.calibration.objects import DriftVelocity, MeanVertex
 from o2dask.reco.geometry.tpc import BZ_KG, TIME_BIN_BC
-from o2dask.reco.vertexing.mixture import assign, fit_mixture
+from o2dask.reco.vertexing.mixture import Pairs, assign, fit_mixture, normal_equations
 from o2dask.reco.vertexing.params import VertexParams
 from o2dask.reco.vertexing.schema import PVTX, PVTXTRACK
 from o2dask.reco.vertexing.seeding import Candidates, find_candidates
 from o2dask.reco.vertexing.seen import SeenTracks, see
 from o2dask.timeframe import BC_NS
 
-__all__ = ["find_primary_vertices"]
+__all__ = ["find_primary_vertices", "write_vertices"]
 
 TIME_BIN_NS = TIME_BIN_BC * BC_NS
 
@@ -54,18 +54,17 @@ def find_primary_vertices(
     params = params or VertexParams()
     seen = see(tracks, params, bz, beam or MeanVertex(), drift or DriftVelocity())
     found = fit_mixture(seen, find_candidates(seen, params), params)
-    found, owner, pull = _settled(seen, found, params)
-    return _write(seen, found, owner, pull)
+    return write_vertices(seen, *_settled(seen, found, params))
 
 
-def _settled(seen: SeenTracks, found: Candidates, params: VertexParams) -> tuple[Candidates, np.ndarray, np.ndarray]:
+def _settled(seen: SeenTracks, found: Candidates, params: VertexParams) -> tuple[Candidates, Pairs]:
     """Return the vertices that have tracks enough of their own, and the vertex of each track."""
     while True:
-        owner, pull = assign(seen, found, params)
-        size = np.bincount(owner[(owner >= 0) & seen.is_good], minlength=len(found.t))
+        members = assign(seen, found, params)
+        size = np.bincount(members.vertex[seen.is_good[members.track]], minlength=len(found.t))
         keep = (size >= params.min_tracks) & ~_is_satellite(found.t, size, params)
         if keep.all():
-            return found, owner, pull
+            return found, members
         found = Candidates(*(part[keep] for part in found))
 
 
@@ -76,22 +75,20 @@ def _is_satellite(t: np.ndarray, size: np.ndarray, params: VertexParams) -> np.n
     return np.asarray(size < params.satellite_share * largest)
 
 
-def _write(seen: SeenTracks, found: Candidates, owner: np.ndarray, pull: np.ndarray) -> tuple[Columns, Columns]:
+def write_vertices(seen: SeenTracks, found: Candidates, members: Pairs) -> tuple[Columns, Columns]:
+    """Return GLO/PVTX and GLO/PVTXTRACK of vertices and of the tracks with the vertex that they belong to."""
     t, z, n = found.t, found.z, len(found.t)
-    belongs = np.flatnonzero(owner >= 0)
-    belongs = belongs[np.argsort(owner[belongs], kind="stable")]
-    contributes = seen.is_good[belongs]
-    used = belongs[contributes]
-    k = owner[used]
-    zz = np.bincount(k, seen.weight_z[used], n) + 1 / seen.beam.sigma_z**2
-    zt = np.bincount(k, -seen.side[used] * seen.weight_z[used], n)
-    tt = np.bincount(k, seen.weight_t[used], n)
+    members = Pairs(*(part[np.argsort(members.vertex, kind="stable")] for part in members))
+    contributes = seen.is_good[members.track]
+    fitted = Pairs(*(part[contributes] for part in members))
+    used, k = fitted.track, fitted.vertex
+    zz, zt, tt, _, _ = normal_equations(seen, fitted, np.ones(len(used)), n)
     det = np.maximum(zz * tt - zt**2, 1e-12)
     x, y, cov_xy, chi2_xy = _fit_transverse(seen, used, k, z)
     cov = np.zeros((n, 6), np.float32)
     cov[:, :3] = cov_xy
     cov[:, 5] = tt / det
-    counts = np.bincount(owner[belongs], minlength=n)
+    counts = np.bincount(members.vertex, minlength=n)
     x_beam, y_beam = seen.beam.at(z + seen.beam.z)
     vertices = {
         "x": (x + x_beam).astype(np.float32),
@@ -100,13 +97,13 @@ def _write(seen: SeenTracks, found: Candidates, owner: np.ndarray, pull: np.ndar
         "cov": cov,
         "t": t * TIME_BIN_NS,
         "t_res": (np.sqrt(zz / det) / seen.v * TIME_BIN_NS).astype(np.float32),
-        "chi2": (chi2_xy + np.bincount(k, pull[used] ** 2, n)).astype(np.float32),
+        "chi2": (chi2_xy + np.bincount(k, fitted.chi2, n)).astype(np.float32),
         "n_contributors": np.bincount(k, minlength=n).astype(np.int32),
         "first_track": (np.cumsum(counts) - counts).astype(np.int32),
         "n_tracks": counts.astype(np.int32),
     }
-    members = {"track": belongs.astype(np.int32), "is_contributor": contributes}
-    return Columns(PVTX, vertices), Columns(PVTXTRACK, members)
+    rows = {"track": members.track.astype(np.int32), "is_contributor": contributes}
+    return Columns(PVTX, vertices), Columns(PVTXTRACK, rows)
 
 
 def _fit_transverse(

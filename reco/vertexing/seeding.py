@@ -13,7 +13,7 @@ from scipy.signal import find_peaks
 from o2dask.reco.vertexing.params import VertexParams
 from o2dask.reco.vertexing.seen import SeenTracks
 
-__all__ = ["Candidates", "find_candidates"]
+__all__ = ["Candidates", "find_candidates", "peaks_of_side"]
 
 HISTOGRAM_BIN = 0.25
 """Width of the time histogram's bins [time bins], a third of the resolution of a good track."""
@@ -31,7 +31,7 @@ class Candidates(NamedTuple):
 
 def find_candidates(seen: SeenTracks, params: VertexParams) -> Candidates:
     """Return all pairs of peaks of the two sides whose z is likely, and every peak alone, sorted by time."""
-    (t_a, n_a), (t_c, n_c) = (_peaks(seen, sign, params) for sign in (1.0, -1.0))
+    (t_a, n_a), (t_c, n_c) = (peaks_of_side(seen, sign, params) for sign in (1.0, -1.0))
     order = np.argsort(t_c, kind="stable")
     t_c, n_c = t_c[order], n_c[order]
     sigma_z = seen.beam.sigma_z
@@ -52,12 +52,12 @@ def find_candidates(seen: SeenTracks, params: VertexParams) -> Candidates:
     return Candidates(t[keep], z[keep], weight[keep])
 
 
-def _peaks(seen: SeenTracks, sign: float, params: VertexParams) -> tuple[np.ndarray, np.ndarray]:
+def peaks_of_side(seen: SeenTracks, sign: float, params: VertexParams) -> tuple[np.ndarray, np.ndarray]:
     """Return times [time bins] and sizes of the peaks of one side: where tracks would be with z = 0."""
     use = np.flatnonzero(seen.is_good & (seen.side == sign))
     crossing = np.flatnonzero(seen.is_good & (seen.side == 0))
     # a track of both sides has a measured time: it adds to both where its z puts it
-    times = np.append(-sign * seen.u[use] / seen.v, seen.time[crossing] - sign * seen.z[crossing] / seen.v)
+    times = np.append(-sign * seen.u[use] / seen.v, seen.time[crossing] - sign * seen.u[crossing] / seen.v)
     if not len(times):
         return np.zeros(0), np.zeros(0)
     sigma = np.append(seen.sigma[use], seen.sigma[crossing]) / seen.v
