@@ -64,7 +64,7 @@ def measure(path: str, kind: str, runs: int) -> dict[str, Any]:
         walls.append(time.perf_counter() - begin)
     n = clusters.n_rows
     wall = statistics.median(walls) if walls else float("nan")
-    copied = {k: v / max(runs, 1) / n for k, v in device.copied.items()} if device is not None else {}
+    copied = {k: v / max(runs, 1) / n for k, v in device.copied.items()} if device is not None and runs else {}
     found = {"tracks": tracks.n_rows, "attached": members.n_rows, "checksum": int(members["cluster"].sum())}
     return (
         {"kind": kind, "clusters": n, "wall_s": wall, "us_per_cluster": 1e6 * wall / n}
