@@ -12,6 +12,9 @@ Both include ramp and tail of a run. Workers are started and warmed up outside t
 
 Then what one processor more costs, whatever it does: five processors, each of 10 ms, 100 ms or 1 s of CPU, on every
 runner; ``isolated`` has them all expendable, in processes of their own (inline, so that nothing else is in the figure).
+
+Last the CPU time, of driver, scheduler and workers together, that a timeframe and a processor take which do nothing, from
+chains of 2 and 20. Start-up and topologies of 1 000 processors are in `benchmarks/workflow.py`.
 """
 
 import argparse
@@ -28,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from rich.console import Console
 from rich.table import Table
 
@@ -168,6 +171,50 @@ def per_processor(address: str, threads: str, n_workers: int, each: float, n: in
     return row
 
 
+def idle(ctx: ProcessingContext) -> None:
+    """Make eight bytes."""
+    ctx.outputs.make("out", {"x": np.zeros(1)})
+
+
+def idle_chain(n: int) -> Topology:
+    """Return a chain of `n` processors that do nothing, in one task."""
+    processors, before = [], ""
+    for i in range(n):
+        spec = {"inputs": before, "outputs": f"out:SYN/D{i}", "algorithm": idle, "cost_ms": 0.0}
+        processors.append(DataProcessorSpec(f"p{i}", **spec))
+        before = f"x:SYN/D{i}"
+    return compile_workflow(WorkflowSpec("idle", tuple(processors)))
+
+
+def marginal(runner: str, address: str, n: int) -> dict[str, Any]:
+    """Return the CPU time that a timeframe and a processor of a runner take [ms]."""
+    settings = BatchSettings(scheduler=address)
+
+    def workers_cpu() -> float:
+        if runner != "processes":  # all in this process
+            return 0.0
+        with Client(address, set_as_default=False) as client:
+            return float(sum(client.run(time.process_time).values()))
+
+    def cost(topology: Topology) -> float:
+        refs = timeframes(n)
+        start, before = time.process_time(), workers_cpu()
+        if runner == "inline":
+            run_inline(topology, refs, NoSink())
+        else:
+            run_batch(topology, refs, NoSink(), settings=settings)
+        return 1e3 * (time.process_time() - start + workers_cpu() - before) / n
+
+    two, twenty = (cost(idle_chain(k)) for k in (2, 20))
+    per_processor = (twenty - two) / 18
+    return {
+        "runner": runner,
+        "n_timeframes": n,
+        "cpu_ms_per_timeframe": two - 2 * per_processor,
+        "cpu_ms_per_processor": per_processor,
+    }
+
+
 def memory(address: str, n: int) -> dict[str, float]:
     """Return the growth of the driver (scheduler included) per timeframe over the second half of many small ones."""
     process, sizes = psutil.Process(), []
@@ -215,8 +262,12 @@ def main() -> None:
                 per_processor(cluster.scheduler_address, threads.scheduler_address, args.workers, seconds, n)
                 for seconds, n in each
             ]
+            n = 40 if args.small else 300
+            where = (("inline", ""), ("threads", threads.scheduler_address), ("processes", cluster.scheduler_address))
+            margins = [marginal(runner, address, n) for runner, address in where]
     show(rows, held, args.workers)
     show_costs(costs)
+    show_margins(margins)
     if args.json:
         figures = {
             "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
@@ -224,6 +275,7 @@ def main() -> None:
             "overhead": rows,
             "memory": held,
             "per_processor": costs,
+            "marginal": margins,
         }
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -261,6 +313,17 @@ def show_costs(costs: list[dict[str, Any]]) -> None:
     for row in costs:
         cells = [f"{row[f'{name}_ms']:.2f} ms, {row[f'{name}_share']:.1%}" for name in runners]
         table.add_row(f"{row['seconds_per_processor']:g}", *cells)
+    Console().print(table)
+
+
+def show_margins(margins: list[dict[str, Any]]) -> None:
+    """Print what doing nothing takes."""
+    table = Table(title="CPU ms of driver, scheduler and workers, for processors that do nothing")
+    for name in ("runner", "per timeframe", "per processor"):
+        table.add_column(name, justify="left" if name == "runner" else "right")
+    for row in margins:
+        figures = (row[f"cpu_ms_per_{what}"] for what in ("timeframe", "processor"))
+        table.add_row(row["runner"], *(f"{figure:.2f}" for figure in figures))
     Console().print(table)
 
 
