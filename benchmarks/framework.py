@@ -13,7 +13,7 @@ Both include ramp and tail of a run. Workers are started and warmed up outside t
 Then what one processor more costs, whatever it does: five processors, each of 10 ms, 100 ms or 1 s of CPU, on every
 runner; ``isolated`` has them all expendable, in processes of their own (inline, so that nothing else is in the figure).
 
-Last the CPU time, of driver, scheduler and workers together, that a timeframe and a processor take which do nothing, from
+Last the CPU time of driver, scheduler and workers together that a timeframe and a processor take which do nothing, from
 chains of 2 and 20. Start-up and topologies of 1 000 processors are in `benchmarks/workflow.py`.
 """
 
