@@ -7,7 +7,7 @@ exit status: `o2dask.stream.process`. It keeps nothing: killed and started again
 import asyncio
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -31,6 +31,8 @@ BREATH_S = 0.002
 """Longest that parts are made before the announcer has its turn [s]."""
 FULL_S = 1.0
 """How often a full device is tried again when nothing of ours leaves it [s]."""
+MAX_TOLD = 100
+"""Most lines that a readout says; what it counts is in its reports."""
 REPORT_S = 1.0
 """How often the readout tells its counters [s]."""
 
@@ -98,7 +100,7 @@ class _Readout:
         self._settings, self._control, self._queue, self._source = settings, control, queue, source
         self._spool = Spool(settings.root, settings.spill_root)
         self._counts: Counter[str] = Counter()
-        self._told: list[str] = []
+        self._told: deque[str] = deque(maxlen=3)
         self._end: int | None = None
 
     async def begin(self) -> None:
@@ -257,12 +259,14 @@ class _Readout:
 
     def _tell(self, text: str) -> None:
         self._told.append(text)
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        self._counts["told"] += 1
+        if self._counts["told"] <= MAX_TOLD:  # a loop over a damaged file would go on for ever
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
 
     def _report_values(self, state: str) -> dict[str, Any]:
         counts = Counter(self._counts)
         counts.update(self._announcer.counts)
-        return {"state": state, **counts, "told": self._told[-3:]}
+        return {"state": state, **counts, "last_told": list(self._told)}
 
     async def _report(self) -> None:
         while True:

@@ -9,6 +9,7 @@ from distributed import Client
 from o2dask.errors import ConfigError
 from o2dask.stream.announcer import producer_name
 from o2dask.stream.builder import BuilderSettings
+from o2dask.stream.descriptor import Part
 from o2dask.stream.errors import StreamError
 from o2dask.stream.feed import QueueFeed
 from o2dask.stream.queue import LeaseQueue, install
@@ -20,6 +21,9 @@ from o2dask.stream.supervisor import ProcessSpec, Supervisor
 from o2dask.timeframe import TimeframeRef
 
 __all__ = ["Stream", "open_stream"]
+
+LEFT = "left"
+"""Who announces parts of a dead owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,10 @@ def open_stream(
     ConfigError
         If it cannot work: source, folder, scheduler.
     """
-    for readout in (0, settings.n_readouts - 1):
+    sources = [
         open_source(settings.source, readout, settings.n_readouts, loop=settings.loop)
+        for readout in {0, settings.n_readouts - 1}
+    ]
     assert client.scheduler is not None
     address = str(client.scheduler.address)
     if address.startswith("inproc"):
@@ -80,14 +86,45 @@ def open_stream(
         stack.callback(_destroy, parts)
         timeframes.create(n_producers=0, after=parts.name)
         stack.callback(_destroy, timeframes)
+        left = _take_over(spool, parts, settings, is_live=sources[0].live)
         specs = [_builder(settings, address, spool, parts, timeframes)]
         specs += [_readout(settings, address, spool, parts, k) for k in range(settings.n_readouts)]
         supervisor = Supervisor(specs, _Progress(parts))
+        supervisor.notices.extend(left)
         stack.callback(supervisor.close)
         feed = QueueFeed(timeframes, spool, is_done=is_done, on_ready=on_ready, on_stop=supervisor.stop)
         stack.callback(feed.close)
         supervisor.configure()
         yield Stream(settings, spool, parts, timeframes, supervisor, feed)
+
+
+def _take_over(spool: Spool, parts: LeaseQueue, settings: StreamSettings, *, is_live: bool) -> list[str]:
+    """Announce the parts that a dead owner of the session left, if they cannot be had again; return what to tell.
+
+    A part whose timeframe was committed is settled as soon as it comes to the driver. Parts that a source gives again
+    are removed: readouts may now be others.
+    """
+    if not is_live:
+        spool.clear()
+        return []
+    n = settings.n_readouts
+    found = [
+        Part(
+            timeframe=id_, readout=k, n_readouts=n, url=spool.part(id_, k), n_bytes=os.stat(spool.part(id_, k)).st_size
+        )
+        for id_, readouts in spool.leftovers().items()
+        if readouts and max(readouts) < n
+        for k in readouts
+    ]
+    answer = parts.put(LEFT, 0, [part.to_wire() for part in found], 0.0)
+    taken = {part.timeframe for seq, part in enumerate(found) if seq <= answer.accepted_until} - {
+        found[seq].timeframe for seq in answer.refused
+    }
+    lost = [id_ for id_ in spool.leftovers() if id_ not in taken]
+    for id_ in lost:
+        spool.settle(id_)
+    told = [f"{len(taken)} timeframes of the last run are taken over"] if taken else []
+    return told + ([f"{len(lost)} timeframes of the last run find no place and are lost"] if lost else [])
 
 
 def _destroy(queue: LeaseQueue) -> None:

@@ -52,6 +52,8 @@ class Source(Protocol):
     ----------
     blocks : bool
         Whether it may wait for data (a device); it is then asked in a thread of its own.
+    live : bool
+        Whether what it gave once cannot be had again.
     notices : list of str
         What the user should know before it begins.
     """
@@ -59,6 +61,11 @@ class Source(Protocol):
     @property
     def blocks(self) -> bool:
         """Whether it may wait for data."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """Whether what it gave once cannot be had again."""
         ...
 
     @property
@@ -116,6 +123,7 @@ class EnumeratedSource:
     loop: bool = False
     run: int = 0
     blocks: bool = False
+    live: bool = False
     notices: list[str] = field(default_factory=list)
 
     def readings(self, first: int) -> Iterator[Reading | None]:
@@ -146,7 +154,7 @@ class ReplaySource:
         Decode the blocks and give them uncompressed, as a detector would.
     """
 
-    blocks = False
+    blocks = live = False
 
     def __init__(
         self, paths: list[str], readout: int = 0, n_readouts: int = 1, *, loop: bool = False, raw: bool = False
@@ -231,12 +239,13 @@ class UserSource:
     def __init__(self, make: Callable[..., Any], readout: int, n_readouts: int, name: str) -> None:
         self._make, self._readout, self._n_readouts, self._name = make, readout, n_readouts, name
         self.notices: list[str] = []
+        self.live = bool(getattr(make, "live", False))
 
     def readings(self, first: int) -> Iterator[Reading | None]:
         """Give what it gives, from number `first` on."""
         from o2dask.ctf.batch import encode_timeframe
 
-        options, skip = {}, 0 if getattr(self._make, "live", False) else first
+        options, skip = {}, 0 if self.live else first
         if "first" in _parameters(self._make):
             options, skip = {"first": first}, 0
         for item in self._make(self._readout, self._n_readouts, **options):

@@ -187,6 +187,11 @@ class Spool:
                     total += 0 if name == _OWNER else os.lstat(f"{folder}/{name}").st_size
         return total
 
+    def clear(self) -> None:
+        """Remove all parts."""
+        for timeframe in self.leftovers():
+            self.settle(timeframe)
+
     @property
     def free_bytes(self) -> int:
         """What is free on the device of the spool [bytes]."""

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -30,9 +30,7 @@ TURN_S = 0.05
 """How long one thread listens before another has its turn [s]."""
 START_S = 60.0
 """Time for the process that forks to import what it is to hold [s]; 1 to 5 s are usual."""
-_COMMAND = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from o2dask.stream.starter import main; main(sys.argv[2])"
-)
+_COMMAND = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from o2dask.stream.starter import main; main(*sys.argv[2:])"
 
 
 class Forked:
@@ -63,7 +61,8 @@ class Forked:
 class Starter:
     """Starts processes and learns how they end, for any thread. Is itself started when first needed, or again."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Sequence[str] = PRELOAD) -> None:
+        self._preload = ",".join(preload)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None
@@ -128,7 +127,7 @@ class Starter:
     def _connected(self) -> socket.socket:
         if self._sock is None:
             self._sock, theirs = socket.socketpair()
-            words = [sys.executable, "-c", _COMMAND, json.dumps(sys.path), str(theirs.fileno())]
+            words = [sys.executable, "-c", _COMMAND, json.dumps(sys.path), str(theirs.fileno()), self._preload]
             threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
             try:
                 self._process = subprocess.Popen(
@@ -193,9 +192,9 @@ def release() -> None:
             _shared.close()
 
 
-def main(fd: str) -> None:
-    """Fork on request until the other end of the socket closes."""
-    for module in PRELOAD:
+def main(fd: str, preload: str) -> None:
+    """Fork on request until the other end of the socket closes; import the modules of `preload` first."""
+    for module in preload.split(","):
         import_module(module)
     gc.collect()
     gc.freeze()  # collections in children then leave shared pages alone

@@ -210,6 +210,15 @@ class Supervisor:
     # -- the thread
 
     def _watch(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:
+            log.exception("the supervisor of a stream failed")
+            self._fail(f"the supervisor of the stream failed: {type(error).__name__}: {error}")
+        finally:
+            self._end_all()
+
+    def _serve(self) -> None:
         while True:
             with self._lock:
                 if self._is_closing or all(c.is_done for c in self._children.values()):
@@ -220,7 +229,6 @@ class Supervisor:
                     os.read(self._wake_read, 4096)
                 else:
                     self._hear(key.data, key.fd)
-        self._end_all()
 
     def _start_due(self) -> float | None:
         """Start what is due; return how long until the next is [s]."""

@@ -103,7 +103,7 @@ def test_a_process_that_hangs_is_killed_in_the_end(monkeypatch):
 
 
 def test_the_starter_starts_again_when_it_was_killed():
-    starter = Starter()
+    starter = Starter(preload=("stream_child",))
     try:
         first = starter.start(HERE, {"say": ["ready"], "end": 7})
         assert starter.status(first.pid, 20.0) == 7
