@@ -107,15 +107,11 @@ def _take_over(spool: Spool, parts: LeaseQueue, settings: StreamSettings, *, is_
     if not is_live:
         spool.clear()
         return []
-    n = settings.n_readouts
-    found = [
-        Part(
-            timeframe=id_, readout=k, n_readouts=n, url=spool.part(id_, k), n_bytes=os.stat(spool.part(id_, k)).st_size
-        )
-        for id_, readouts in spool.leftovers().items()
-        if readouts and max(readouts) < n
-        for k in readouts
-    ]
+    n, found = settings.n_readouts, []
+    for id_, readouts in spool.leftovers().items():
+        for k in readouts if max(readouts, default=n) < n else ():
+            url = spool.part(id_, k)
+            found.append(Part(timeframe=id_, readout=k, n_readouts=n, url=url, n_bytes=Path(url).stat().st_size))
     answer = parts.put(LEFT, 0, [part.to_wire() for part in found], 0.0)
     taken = {part.timeframe for seq, part in enumerate(found) if seq <= answer.accepted_until} - {
         found[seq].timeframe for seq in answer.refused
