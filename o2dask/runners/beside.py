@@ -73,7 +73,8 @@ class Beside:
         self._n_skipped: dict[str, int] = {}
         self._waiting: list[TimeframeId] = []
         self._settled: dict[TimeframeId, TimeframeRef | None] = {}
-        self._last: TimeframeId | None = None
+        self._left: set[TimeframeId] = set()
+        self._mark: TimeframeId | None = None
         if not units:
             return
         data = _pickled(topology)
@@ -98,11 +99,15 @@ class Beside:
             self._latest[unit] = path
         return tuple(self._latest.values())
 
-    def begin(self, refs: Iterable[TimeframeRef], is_committed: Callable[[TimeframeRef], bool]) -> None:
-        """Take note of timeframes to come, and take up what an earlier run has left behind its snapshots."""
+    def begin(self, refs: Iterable[TimeframeRef] | None, is_committed: Callable[[TimeframeRef], bool]) -> None:
+        """Take note of timeframes to come, and take up what an earlier run has left behind its snapshots.
+
+        Of a stream nobody knows what will come (None): what was left waits until the stream gets there, for what was in
+        flight when the earlier run ended comes again before.
+        """
         if not self._has_ordered:
             return
-        for ref in refs:
+        for ref in refs or ():
             self.taken(ref)
         left: dict[TimeframeId, TimeframeRef] = {}
         for unit in self.units:
@@ -116,6 +121,8 @@ class Beside:
         for ref in left.values():
             self.taken(ref)
             self._settled[ref.id] = ref
+        if refs is None:
+            self._left = set(left)
         self._deliver()
 
     def wait_ready(self) -> None:
@@ -131,6 +138,18 @@ class Beside:
         """Note that a timeframe is to come: later ones wait for it."""
         if self._has_ordered:
             heapq.heappush(self._waiting, ref.id)
+            self.seen(ref)
+
+    def seen(self, ref: TimeframeRef) -> None:
+        """Note that a stream has got to a timeframe, which may be done already."""
+        if self._left and (self._mark is None or self._mark < ref.id):
+            self._mark = ref.id
+            self._deliver()
+
+    def over(self) -> None:
+        """Note that nothing more will come."""
+        self._left.clear()
+        self._deliver()
 
     def wanted(self, ref: TimeframeRef) -> tuple[str, ...]:
         """Return which units want what this timeframe makes, which is about to be sent."""
@@ -160,7 +179,10 @@ class Beside:
         """Hand on what no earlier timeframe is waited for any more."""
         ordered = [unit.name for unit in self.units if unit.is_ordered]
         while self._waiting and self._waiting[0] in self._settled:
+            if self._waiting[0] in self._left and (self._mark is None or self._mark < self._waiting[0]):
+                return
             id_ = heapq.heappop(self._waiting)
+            self._left.discard(id_)
             if self._waiting and self._waiting[0] == id_:  # taken by this run and left by an earlier one
                 continue
             ref = self._settled.pop(id_)

@@ -131,6 +131,8 @@ class Driver:
                         self._wait()
                     self._watch(memory)
                 self._watch(memory, now_please=True)
+                if self._feed.is_over and not self._is_stopped:
+                    self._beside.over()
                 self._beside.close(drain=not self._ledger.failure)
                 self._hear_beside()
         except CommitError as error:  # of the journal or the quarantine
@@ -171,11 +173,15 @@ class Driver:
         if self._ledger.is_over:
             self._feed.stop()
             self._is_halted = True
-        elif self._stop is not None and self._stop.is_set() and not self._is_halted:
+        elif self._is_stopped and not self._is_halted:
             self._feed.stop()
             if not self._ledger.is_stream:
                 self._is_halted = True
                 self._ledger.interrupted = self._ledger.n_left > len(self._flying())
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._stop is not None and self._stop.is_set()
 
     def _flying(self) -> set[TimeframeId]:
         return {ref.id for flight in self._flights.values() for ref in flight.refs}
@@ -215,6 +221,7 @@ class Driver:
                 continue
             if self._ledger.is_stream and not self._ledger.admit(ref):
                 done.append(ref)
+                self._beside.seen(ref)
                 continue
             self._inside[ref.id] = ref
             self._ready.append(ref)

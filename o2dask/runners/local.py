@@ -28,6 +28,10 @@ STUCK_AFTER_S = 90.0
 """A worker that did not come back for longer, though its process lives, is replaced [s]; a start takes 1 to 4 s, and
 20 s were seen on a machine with four times more to do than cores."""
 
+CLOSE_S = 20.0
+"""Time for a cluster to close [s]: seen to wait for ever, all its workers gone, on a machine with eight times more to
+do than cores (distributed 2026.7.1)."""
+
 
 class SharingCluster(LocalCluster):
     """A cluster of worker processes that share some resources out among them, one to a worker as long as they last.
@@ -111,14 +115,14 @@ def close_cluster(cluster: Any) -> None:
     """
     pids = [nanny.pid for nanny in cluster.workers.values() if getattr(nanny, "pid", None)]
     try:
-        cluster.close()
+        cluster.close(timeout=CLOSE_S)
     except (TimeoutError, OSError) as error:
         log.warning("workers did not close in time and are killed: %s", error or type(error).__name__)
         for pid in pids:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         with suppress(TimeoutError, OSError, AssertionError):
-            cluster.close()
+            cluster.close(timeout=CLOSE_S)
 
 
 def common_options(settings: BatchSettings) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def run_stream(
             open_backend(settings, wanted) as backend,
             _opened(backend.client, source, settings.resume) as (stream, feed),
         ):
-            beside.begin((), sink.is_committed)
+            beside.begin(None, sink.is_committed)
             run = RunPlugin(graph, tasks, sink, settings.deadline_s, settings.isolate, units, beside.folder)
             driver = Driver(feed, ledger, backend, run, settings, control, beside)
             feed.call(driver.wake)

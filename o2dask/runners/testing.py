@@ -1,6 +1,6 @@
 """What every runner promises about every workflow, as a test class to inherit. Knows no particular workflow.
 
-    class TestMyWorkflow(RunnerContract):
+    class TestMyWorkflow(StreamContract):
         def topology(self): return compile_workflow(my_workflow)
         def timeframes(self, folder): return my_timeframes(folder)
         def patterns(self): return ("AOD/*",)
@@ -19,7 +19,7 @@ from o2dask.runners.settings import BatchSettings
 from o2dask.timeframe import TimeframeRef
 from o2dask.workflow.topology import Topology
 
-__all__ = ["RunnerContract", "contents", "workers"]
+__all__ = ["RunnerContract", "StreamContract", "contents", "workers"]
 
 
 def contents(folder: "Path | str") -> dict[str, bytes]:
@@ -42,6 +42,10 @@ def workers(n_workers: int = 2, memory: str = "8GiB", resources: Mapping[str, fl
             yield cluster
         finally:
             close_cluster(cluster)
+
+
+def _without(counters: Mapping[str, int], names: tuple[str, ...]) -> dict[str, int]:
+    return {name: n for name, n in counters.items() if name.rpartition(".")[2] not in names}
 
 
 class RunnerContract:
@@ -81,3 +85,31 @@ class RunnerContract:
         want = contents(among.folder)
         got = contents(alone.folder)
         assert got and got == {name: want[name] for name in got}
+
+
+class StreamContract(RunnerContract):
+    """And as a stream, from three readouts: for workflows whose timeframes a source can give."""
+
+    def source(self, folder: Path) -> str:
+        """Return the source that gives the timeframes of `timeframes` to a stream."""
+        return f"replay:{','.join(dict.fromkeys(ref.url for ref in self.timeframes(folder)))}"
+
+    def test_stream_commits_the_same_bytes_as_inline(self, tmp_path: Path, scheduler_address: str) -> None:
+        from o2dask.runners.stream import run_stream
+        from o2dask.stream.settings import StreamSettings
+
+        topology, refs = self.topology(), self.timeframes(tmp_path)
+        inline, stream = (FolderSink(str(tmp_path / name), self.patterns()) for name in ("inline", "stream"))
+        (tmp_path / "spool").mkdir()
+        source = StreamSettings(
+            source=self.source(tmp_path), n_readouts=3, base=str(tmp_path / "spool"), timeout_s=120.0
+        )
+        first = run_inline(topology, refs, inline)
+        second = run_stream(topology, source, stream, settings=BatchSettings(scheduler=scheduler_address))
+        assert first.ok, first
+        assert second.ok, second
+        want = contents(inline.folder)
+        assert want and contents(stream.folder) == want
+        assert sorted(r.timeframe for r in second.committed) == sorted(ref.id for ref in refs)
+        counted = ("ctf_bytes",)  # what is stored is more where it is stored in parts
+        assert _without(second.counters, counted) == _without(first.counters, counted)

@@ -63,7 +63,7 @@ def _generate_timeframe(ctx: ProcessingContext) -> None:
     params = params_from_options(ctx)
     key = ("event-sample", params.generator, params.system, params.events, params.eta_max)
     sample = ctx.state.get(key, lambda: load_sample(params))
-    made = build_timeframe(params, ctx.source.index, sample)
+    made = build_timeframe(params, ctx.timeframe.tf_counter, sample)
     for name, columns in made.items():
         ctx.outputs.make(name, columns)
     ctx.counters["collisions"] = made["MC/COLLISIONS"].n_rows

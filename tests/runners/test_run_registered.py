@@ -1,4 +1,4 @@
-"""Every registered workflow: batch gives the bytes of inline, on a small simulated CTF."""
+"""Every registered workflow: batch and stream give the bytes of inline, on a small simulated CTF."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from o2dask.ctf import CtfSink, list_timeframes
 from o2dask.reco.simulation.timeframes import TimeframeParams, timeframe_refs
 from o2dask.runners.inline import run_inline
-from o2dask.runners.testing import RunnerContract
+from o2dask.runners.testing import StreamContract
 from o2dask.workflow import Topology, compile_workflow, list_workflows, load_workflow
 
 SIM = {"event-generator": {"system": "pp", "collisions": 2}}
@@ -27,7 +27,7 @@ def ctf(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path
 
 
-class TestSimulation(RunnerContract):
+class TestSimulation(StreamContract):
     name = "sim"
 
     def topology(self) -> Topology:
@@ -36,8 +36,11 @@ class TestSimulation(RunnerContract):
     def timeframes(self, folder: Path):
         return REFS
 
+    def source(self, folder: Path) -> str:
+        return "simulated_source:timeframes"
 
-class TestReconstruction(RunnerContract):
+
+class TestReconstruction(StreamContract):
     name = "async"
 
     @pytest.fixture(autouse=True)
