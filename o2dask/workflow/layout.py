@@ -78,8 +78,14 @@ class _Drawing:
         self.topology, self.tasks = topology, tasks
         self.task_of = {name: task.name for task in tasks for name in task.processors}
         self.links = list(dict.fromkeys((r.producer, r.ref, r.consumer) for r in topology.routes))
+        self.into: dict[str, list[tuple[str, DataRef]]] = defaultdict(list)
+        for a, ref, b in self.links:
+            self.into[b].append((a, ref))
         self.layer, self.row, self.layer_of_row = self._rows()
         self.chains = [self._chain(*link) for link in self.links]
+        self.arriving: dict[str, list[list[_Item]]] = defaultdict(list)
+        for link, chain in zip(self.links, self.chains, strict=True):
+            self.arriving[link[2]].append(chain)
         self.grid = self._order()
 
     def _rows(self) -> tuple[dict[str, int], dict[str, int], list[int]]:
@@ -87,11 +93,10 @@ class _Drawing:
         layer = {t.name: 0 for t in self.tasks}
         depth = dict.fromkeys(self.topology.names, 0)
         for task in self.tasks:  # producers come first, so one pass settles both
-            for a, _, b in self.links:
-                if self.task_of[b] == task.name != self.task_of[a]:
-                    layer[task.name] = max(layer[task.name], layer[self.task_of[a]] + 1)
+            before = {self.task_of[a] for name in task.processors for a, _ in self.into[name]} - {task.name}
+            layer[task.name] = max((layer[other] + 1 for other in before), default=0)
             for name in task.processors:
-                inside = [depth[a] + 1 for a, _, b in self.links if b == name and self.task_of[a] == task.name]
+                inside = [depth[a] + 1 for a, _ in self.into[name] if self.task_of[a] == task.name]
                 depth[name] = max(inside, default=0)
         first: dict[int, int] = {}
         layer_of_row: list[int] = []
@@ -252,8 +257,7 @@ class _Drawing:
         for lane in chain[1:-1]:
             x, y = x_of[lane] + LANE / 2, tops[lane.row]
             points += [(x, y), (x, y + BOX_H + PILL_H)]
-        arriving = [c for link, c in zip(self.links, self.chains, strict=True) if link[2] == goal.name]
-        refs = [link[1] for link in self.links if link[2] == goal.name]
+        arriving, refs = self.arriving[goal.name], [ref for _, ref in self.into[goal.name]]
         from_x = {r: x_of[c[-2]] + self._width(c[-2]) / 2 for r, c in zip(refs, arriving, strict=True)}
         place = sorted(refs, key=lambda r: (from_x[r], made.data[r].x)).index(ref)
         return (*points, (goal.x + goal.w * (place + 1) / (len(refs) + 1), goal.y))

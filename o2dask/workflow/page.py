@@ -3,7 +3,8 @@
 What a debug GUI of DPL shows before anything runs; a click on a processor lights its way through the graph.
 """
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,11 @@ def html_page(topology: Topology, tasks: Sequence[PhysicalTask], kept: Collectio
 
     `kept` are the data that leave through the sink.
     """
+    users: dict[DataRef, dict[str, None]] = defaultdict(dict)
+    for route in topology.routes:
+        users[route.ref][route.consumer] = None
+    for route in topology.feedback:
+        users[route.ref][f"{route.consumer} (later timeframe)"] = None
     task_of = {name: i for i, task in enumerate(tasks, 1) for name in task.processors}
     return _template().render(
         topology=topology,
@@ -35,7 +41,7 @@ def html_page(topology: Topology, tasks: Sequence[PhysicalTask], kept: Collectio
         style=style(),
         drawing=svg_drawing(topology, tasks, kept),
         processors=[_processor(topology, p, task_of[p.name]) for p in topology.processors],
-        data=[_datum(topology, p, o, kept) for p in topology.processors for o in p.outputs],
+        data=[_datum(p, o, users[o.ref], kept) for p in topology.processors for o in p.outputs],
     )
 
 
@@ -103,15 +109,13 @@ def _input(topology: Topology, p: DataProcessorSpec, wanted: InputSpec) -> dict[
 
 
 def _datum(
-    topology: Topology, maker: DataProcessorSpec, output: OutputSpec, kept: Collection[DataRef]
+    maker: DataProcessorSpec, output: OutputSpec, users: Iterable[str], kept: Collection[DataRef]
 ) -> dict[str, Any]:
-    users = dict.fromkeys(r.consumer for r in topology.routes if r.ref == output.ref)
-    later = dict.fromkeys(f"{r.consumer} (later timeframe)" for r in topology.feedback if r.ref == output.ref)
     return {
         "ref": output.ref,
         "lifetime": output.lifetime,
         "maker": maker.name,
-        "users": [*users, *later, *["the sink"] * (output.ref in kept)],
+        "users": [*users, *["the sink"] * (output.ref in kept)],
         "columns": () if output.schema is None else _columns(output.schema),
     }
 
