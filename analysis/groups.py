@@ -4,7 +4,7 @@ Knows names, getters and links; holds no rows of its own. The first tree of a gr
 O2track_iu (or O2track) with its covariance, detector information and labels.
 """
 
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from o2dask.analysis import naming
@@ -41,6 +41,7 @@ def aligned_stems(head: str) -> frozenset[str]:
     return frozenset(by_model | {stem for stem, heads in _ALSO_ALIGNED.items() if head in heads}) - {head}
 
 
+@lru_cache(maxsize=4096)
 def label_of(tree: str) -> str:
     """Return what a table is called on a dataframe: tracksIU for O2track_iu, udtrack for an unknown O2udtrack."""
     stem = naming.stem(tree)

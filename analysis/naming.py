@@ -5,6 +5,7 @@ what O2's authors nearly always write (``fPosZ`` is ``posZ()``, ``fIndexUDCollis
 """
 
 import re
+from functools import lru_cache
 from string import ascii_uppercase
 from typing import NamedTuple
 
@@ -25,11 +26,13 @@ class IndexName(NamedTuple):
     getter: str
 
 
+@lru_cache(maxsize=4096)
 def stem(tree: str) -> str:
     """Return the name of a tree without origin and version: O2trackextra_001 is trackextra, O2track_iu is track_iu."""
     return _split(tree)[0]
 
 
+@lru_cache(maxsize=4096)
 def version(tree: str) -> int:
     """Return the version of a tree: 1 for O2trackextra_001, 0 where there is none."""
     return _split(tree)[1]
@@ -41,6 +44,7 @@ def _split(tree: str) -> tuple[str, int]:
     return (name, int(number)) if has_version else (tree.removeprefix("O2"), 0)
 
 
+@lru_cache(maxsize=4096)
 def fold(name: str) -> str:
     """Return a name for comparisons: mcParticles, mc_particles and McParticles are one."""
     return name.replace("_", "").lower()
@@ -65,6 +69,7 @@ def getter_of(column: str) -> str:
     return lower_first(name)
 
 
+@lru_cache(maxsize=4096)
 def index_name(column: str) -> IndexName | None:
     """Return what a column's name says of an index, None for a plain column.
 

@@ -64,7 +64,7 @@ def absorb(total: dict[str, Any], task: Any) -> None:
     declared = _declared(task)
     for name, value in outputs_of(task).items():
         if name not in total:
-            total[name] = value.copy() if is_hist(value) else value
+            total[name] = value.copy(deep=False) if is_hist(value) else value
         else:
             total[name] = _sum(total[name], value, declared.get(name), f"{task.name}/{name}")
     clear(task)
@@ -87,7 +87,7 @@ def merged(parts: "list[dict[str, Any]]", task: Any) -> dict[str, Any]:
     for part in parts:
         for name, value in part.items():
             if name not in total:
-                total[name] = value.copy() if is_hist(value) and len(parts) > 1 else value
+                total[name] = value.copy(deep=False) if is_hist(value) and len(parts) > 1 else value
             else:
                 total[name] = _sum(total[name], value, declared.get(name), f"{task.name}/{name}")
     return total

@@ -24,6 +24,8 @@ DTYPES = frozenset(
     ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 )
 """What a column of an AOD table may hold: the types that both Parquet and a ROOT leaf have."""
+_KEPT_SCHEMAS = 1024
+_schemas: dict[tuple[str, bytes], Schema] = {}
 ROWS_PER_GROUP = 1 << 17
 """Rows per row group: larger compresses no better, smaller costs a reader that wants a few columns."""
 
@@ -194,6 +196,16 @@ def _guarded(read: Any, where: str) -> Any:
 
 
 def _schema(schema: "pa.Schema", where: str) -> Schema:
+    """Return the columns of a file; the same few are asked for in every dataframe of a long list."""
+    key = where.rpartition("/")[2], schema.serialize().to_pybytes()  # a file without a name of its own has the file's
+    if key not in _schemas:
+        if len(_schemas) >= _KEPT_SCHEMAS:
+            _schemas.clear()
+        _schemas[key] = _made_schema(schema, where)
+    return _schemas[key]
+
+
+def _made_schema(schema: "pa.Schema", where: str) -> Schema:
     metadata = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items() if not k.startswith(b"ARROW")}
     try:
         columns = tuple(_column(field, where) for field in schema)
