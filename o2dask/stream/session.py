@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
 
 from distributed import Client
 
@@ -22,6 +24,9 @@ from o2dask.timeframe import TimeframeRef
 
 __all__ = ["Stream", "open_stream"]
 
+MOST_AHEAD = 1024
+"""Most timeframes that the driver leases ahead: small ones go to workers in groups, and those have to be there."""
+
 LEFT = "left"
 """Who announces parts of a dead owner."""
 
@@ -36,6 +41,8 @@ class Stream:
     timeframes: LeaseQueue
     supervisor: Supervisor
     feed: QueueFeed
+    keep: Callable[[], None]
+    """Call it for the spool to stay when the stream ends, if it holds what cannot be read again."""
 
 
 @contextmanager
@@ -74,7 +81,8 @@ def open_stream(
         raise ConfigError(f"the scheduler at {address} is for threads only; start it with protocol='tcp://'")
     with ExitStack() as stack:
         spool = Spool.create(settings.session, base=settings.base, spill=settings.spill, take_over=settings.take_over)
-        stack.callback(spool.remove)
+        is_kept = Event()
+        stack.callback(lambda: None if is_kept.is_set() else spool.remove())
         install(client)
         parts, timeframes = (LeaseQueue(client, f"{settings.session}/{name}") for name in ("parts", "timeframes"))
         parts.create(
@@ -92,10 +100,16 @@ def open_stream(
         supervisor = Supervisor(specs, _Progress(parts))
         supervisor.notices.extend(left)
         stack.callback(supervisor.close)
-        feed = QueueFeed(timeframes, spool, is_done=is_done, on_ready=on_ready, on_stop=supervisor.stop)
+        ahead = min(settings.max_timeframes, MOST_AHEAD)
+        feed = QueueFeed(timeframes, spool, is_done=is_done, on_ready=on_ready, on_stop=supervisor.stop, ahead=ahead)
         stack.callback(feed.close)
         supervisor.configure()
-        yield Stream(settings, spool, parts, timeframes, supervisor, feed)
+        keep = is_kept.set if sources[0].live else _nothing
+        yield Stream(settings, spool, parts, timeframes, supervisor, feed, keep)
+
+
+def _nothing() -> None:
+    """Let the spool go: what is in it can be read again."""
 
 
 def _take_over(spool: Spool, parts: LeaseQueue, settings: StreamSettings, *, is_live: bool) -> list[str]:

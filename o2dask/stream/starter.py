@@ -30,7 +30,8 @@ TURN_S = 0.05
 """How long one thread listens before another has its turn [s]."""
 START_S = 60.0
 """Time for the process that forks to import what it is to hold [s]; 1 to 5 s are usual."""
-_COMMAND = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from o2dask.stream.starter import main; main(*sys.argv[2:])"
+_IMPORTS = "import json, sys; sys.path[:] = json.loads(sys.argv[1])"
+_COMMAND = f"{_IMPORTS}; from o2dask.stream.starter import main; main(*sys.argv[2:])"
 
 
 class Forked:
