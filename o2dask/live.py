@@ -22,6 +22,8 @@ __all__ = ["LiveView", "connect"]
 
 RATE_OVER_S = 10.0
 """The rate is that of the last so many seconds: shorter flickers, longer lags behind."""
+REMEMBERED = 7200
+"""States that a view keeps: an hour of them."""
 STALE_AFTER_S = 5.0
 """A run that has not announced itself for longer, and did not say that it ended, has lost its driver [s]."""
 
@@ -78,9 +80,16 @@ class LiveView:
                 return self
             states = [dict(message) for _, message in events or () if isinstance(message, Mapping)]
             if states:
-                run = states[-1].get("run")
-                self._history = [state for state in states if state.get("run") == run]
+                self._remember(states)
         return self
+
+    def _remember(self, states: list[dict[str, Any]]) -> None:
+        """Add what is new of the last run; the scheduler forgets sooner than this view."""
+        run = states[-1].get("run")
+        known = self._history if self._history and self._history[-1].get("run") == run else []
+        last = known[-1]["at"] if known else float("-inf")
+        new = [state for state in states if state.get("run") == run and state.get("at", 0.0) > last]
+        self._history = (known + new)[-REMEMBERED:]
 
     @property
     def is_connected(self) -> bool:
@@ -95,7 +104,7 @@ class LiveView:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """What the run said in the last minutes, oldest first."""
+        """What the run said since this view looks at it, and somewhat before, oldest first."""
         self.refresh()
         return [dict(state) for state in self._history]
 

@@ -191,6 +191,17 @@ def test_the_view_of_a_run_whose_driver_died_says_lost(client, cluster):
         assert view.status == "LOST"
 
 
+def test_a_view_remembers_more_than_the_scheduler_and_begins_anew_with_another_run(client, cluster):
+    with o2.connect(cluster.scheduler_address) as view:
+        for run, n in (("old", 3), ("new", 5)):
+            board = Board(client, run=run, workflow="long")
+            for i in range(n):
+                board.announce(state(committed=i))
+                until(lambda run=run, i=i: view.state.get("run") == run and view.state["committed"] == i)
+                client.run_on_scheduler(lambda dask_scheduler: dask_scheduler._broker.truncate(STATE_TOPIC))
+        assert [one["committed"] for one in view.history] == [0, 1, 2, 3, 4]
+
+
 def test_watching_prints_lines_where_there_is_no_notebook(client, cluster, capsys):
     Board(client, run="r4", workflow="watched").announce(state(state="STOPPED", committed=7, dropped=2))
     with o2.connect(cluster.scheduler_address) as view:
