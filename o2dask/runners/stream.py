@@ -98,7 +98,10 @@ def run_stream(
                 opened(backend.address, stream)
             with announced.on(backend.client, lambda: _state(stream, driver, control)):
                 stream.supervisor.start()
-                return driver.run(lambda: _figures(stream, feed, ledger, control))
+                report = driver.run(lambda: _figures(stream, feed, ledger, control))
+                if settings.journal and (report.failure or report.abandoned):
+                    stream.keep()
+                return report
 
 
 def is_endless(source: StreamSettings) -> bool:
