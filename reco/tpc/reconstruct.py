@@ -17,6 +17,7 @@ from o2dask.reco.tpc.params import TpcTrackingParams
 from o2dask.reco.tpc.refit import refit
 from o2dask.reco.tpc.schema import (
     CLUSTERNATIVE,
+    CLUSTERXYZ,
     PAD_SCALE,
     SIDE_A,
     SIDE_C,
@@ -58,6 +59,12 @@ def _located(clusters: Columns, backend: Backend, drift: DriftVelocity) -> tuple
     return out
 
 
+def _given(clusters: Columns, backend: Backend) -> tuple[Any, Any, Any]:
+    """Return y and z of clusters whose place is known, where the backend's kernels read them, and no widths."""
+    y, z = backend.send((clusters["y"], clusters["z"]))
+    return y, z, None
+
+
 def reconstruct(
     clusters: Columns,
     params: TpcTrackingParams | None = None,
@@ -69,8 +76,9 @@ def reconstruct(
     Parameters
     ----------
     clusters : Columns
-        TPC/CLUSTERNATIVE of one timeframe, in any order.
+        TPC/CLUSTERNATIVE of one timeframe, in any order; or TPC/CLUSTERXYZ, whose z is true.
     params : TpcTrackingParams, optional
+        By default `is_absolute` for TPC/CLUSTERXYZ, and not for native clusters.
     calibration : TpcCalibration or float, optional
         The state of the detector; a number is a field [kG] with all else by default.
     backend : Backend
@@ -79,17 +87,22 @@ def reconstruct(
     Notes
     -----
     A track's time is unknown: its z is that for a collision at `time0`, the one that makes it point to the middle of
-    the luminous region. Tracks across the central electrode have their time measured.
+    the luminous region. Tracks across the central electrode have their time measured. Where z is true `time0` is 0.
     """
-    if clusters.schema.names != CLUSTERNATIVE.names:
-        raise DataError(f"clusters: want the columns of {CLUSTERNATIVE}, got {clusters.schema}")
-    params = params or TpcTrackingParams()
+    is_located = clusters.schema.names == CLUSTERXYZ.names
+    if not is_located and clusters.schema.names != CLUSTERNATIVE.names:
+        raise DataError(f"clusters: want the columns of {CLUSTERNATIVE} or {CLUSTERXYZ}, got {clusters.schema}")
+    params = params or TpcTrackingParams(is_absolute=is_located)
     if not isinstance(calibration, TpcCalibration):
         calibration = TpcCalibration() if calibration is None else TpcCalibration(bz_kg=calibration)
-    y, z, widths = _located(clusters, backend, calibration.drift)
-    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, calibration.bz_kg, widths, backend)
-    times = _times(found, calibration)
-    if calibration.needs_refit:
+    y, z, widths = _given(clusters, backend) if is_located else _located(clusters, backend, calibration.drift)
+    # a field that depends on z needs the true one: in continuous readout it is for the second fit
+    field: float | np.ndarray = calibration.bz_kg
+    if params.is_absolute and calibration.field_map is not None:
+        field = calibration.field_map
+    found = track_clusters(clusters["sector"], clusters["pad_row"], y, z, params, field, widths, backend)
+    times = _known_times(found) if is_located and params.is_absolute else _times(found, calibration)
+    if calibration.needs_refit and not is_located:
         clock = Clock()
         shift = _shift(found, times, calibration)
         found = refit(found, (y, widths), shift, calibration, params, backend)
@@ -107,6 +120,12 @@ def _times(found: TrackResult, calibration: TpcCalibration) -> TrackTimes:
     at_beam = z_at_beam_line(found.par, calibration.bz_kg, sector_alpha(found.sector), beam) - beam.z
     v = calibration.drift.cm_per_time_bin
     return track_times(found.par, side, found.shift, found.first, _depth(found), at_beam, v)
+
+
+def _known_times(found: TrackResult) -> TrackTimes:
+    """Return the times of tracks whose z is true: 0, and no doubt about it."""
+    nothing = np.zeros(len(found.par), np.float32)
+    return TrackTimes(nothing, nothing.copy(), nothing.copy())
 
 
 def _depth(found: TrackResult) -> np.ndarray:
@@ -144,7 +163,8 @@ def _tracks(
     side, depth = np.where(found.sector < 18, 1.0, -1.0).astype(f4), _depth(found)
     is_crossing, shift = np.isfinite(found.shift), _shift(found, times, calibration)
     dedx, crossed = backend.empty((n, 2), f4), backend.empty(n, np.int32)
-    charges = _charges(clusters, found.clusters, calibration.gain, backend)
+    gain = calibration.gain if "pad" in clusters else None
+    charges = _charges(clusters, found.clusters, gain, backend)
     fraction = f4(params.dedx_fraction)
     attachment = f4(params.attachment_per_cm * CM_PER_TIME_BIN / calibration.drift.cm_per_time_bin)
     drift = np.maximum(DRIFT_LENGTH_CM - depth - np.repeat(shift.astype(f4), np.diff(first)), 0).astype(f4)

@@ -5,6 +5,7 @@ from o2dask.columns import Column, Schema
 __all__ = [
     "CLUSTERLABEL",
     "CLUSTERNATIVE",
+    "CLUSTERXYZ",
     "FLAG_EDGE",
     "FLAG_SINGLE",
     "FLAG_SPLIT_PAD",
@@ -45,6 +46,19 @@ CLUSTERNATIVE = Schema(
         Column(name="flags", dtype="uint8", text="1 split in pad, 2 split in time, 4 edge, 8 single"),
     ),
 )
+
+CLUSTERXYZ = Schema(
+    "TPC/CLUSTERXYZ",
+    (
+        Column(name="sector", dtype="uint8", text="0-17 A side, 18-35 C side; in any order"),
+        Column(name="pad_row", dtype="uint8", text="0-151"),
+        Column(name="y", dtype="float32", unit="cm", text="along the pads, in the sector's frame"),
+        Column(name="z", dtype="float32", unit="cm", text="true: drift and time of the collision are accounted for"),
+        Column(name="q_max", dtype="uint16", unit="ADC", text="largest charge of a digit, 0 if not known"),
+        Column(name="q_tot", dtype="uint16", unit="ADC", text="total charge, 0 if not known"),
+    ),
+)
+"""Clusters whose place is known: of triggered events, of other programs, of one collision after its time is known."""
 
 CLUSTERLABEL = Schema(
     "TPC/CLUSTERLABEL",
@@ -122,4 +136,6 @@ TRACKLABEL = Schema(
     ),
 )
 
-TPC_SCHEMAS = {s.name: s for s in (CLUSTERNATIVE, CLUSTERLABEL, MC_TPCREFS, TRACKS, TRACKCLUSTERS, TRACKLABEL)}
+TPC_SCHEMAS = {
+    s.name: s for s in (CLUSTERNATIVE, CLUSTERXYZ, CLUSTERLABEL, MC_TPCREFS, TRACKS, TRACKCLUSTERS, TRACKLABEL)
+}
