@@ -79,8 +79,11 @@ def open_stream(
     address = str(client.scheduler.address)
     if address.startswith("inproc"):
         raise ConfigError(f"the scheduler at {address} is for threads only; start it with protocol='tcp://'")
+    is_live = sources[0].live
     with ExitStack() as stack:
-        spool = Spool.create(settings.session, base=settings.base, spill=settings.spill, take_over=settings.take_over)
+        spool = Spool.create(
+            settings.session, base=settings.base, spill=settings.spill, take_over=settings.take_over, keep=is_live
+        )
         is_kept = Event()
         stack.callback(lambda: None if is_kept.is_set() else spool.remove())
         install(client)
@@ -94,7 +97,7 @@ def open_stream(
         stack.callback(_destroy, parts)
         timeframes.create(n_producers=0, after=parts.name)
         stack.callback(_destroy, timeframes)
-        left = _take_over(spool, parts, settings, is_live=sources[0].live)
+        left = _take_over(spool, parts, settings, is_live=is_live)
         specs = [_builder(settings, address, spool, parts, timeframes)]
         specs += [_readout(settings, address, spool, parts, k) for k in range(settings.n_readouts)]
         supervisor = Supervisor(specs, _Progress(parts))
@@ -104,7 +107,7 @@ def open_stream(
         feed = QueueFeed(timeframes, spool, is_done=is_done, on_ready=on_ready, on_stop=supervisor.stop, ahead=ahead)
         stack.callback(feed.close)
         supervisor.configure()
-        keep = is_kept.set if sources[0].live else _nothing
+        keep = is_kept.set if is_live else _nothing
         yield Stream(settings, spool, parts, timeframes, supervisor, feed, keep)
 
 

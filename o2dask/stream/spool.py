@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from o2dask.timeframe import TimeframeId
 __all__ = ["DEFAULT_BASE", "Spool", "remove_stale"]
 
 DEFAULT_BASE = "/dev/shm"
+KEPT_S = 24 * 3600.0
+"""How long what a dead owner left is kept if it cannot be had again [s]; it takes memory."""
 _PREFIX = "o2dask-"
 _OWNER = "session.json"
 _SESSION = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
@@ -42,7 +45,9 @@ class Spool:
     spill_root: str = ""
 
     @classmethod
-    def create(cls, session: str, *, base: str = "", spill: str = "", take_over: bool = False) -> "Spool":
+    def create(
+        cls, session: str, *, base: str = "", spill: str = "", take_over: bool = False, keep: bool = False
+    ) -> "Spool":
         """Return the spool of a new session, owned by this process; remove what dead owners left beside it.
 
         Parameters
@@ -55,6 +60,8 @@ class Spool:
             Existing folder on disk for parts that find no room; "" for none.
         take_over : bool
             Keep the parts that a dead owner of the same session left (`leftovers`).
+        keep : bool
+            Have what this process leaves when it dies survive the start of others, for `KEPT_S`.
 
         Raises
         ------
@@ -67,7 +74,7 @@ class Spool:
         roots = [Path(folder).absolute() / f"{_PREFIX}{session}" for folder in (base, spill) if folder]
         for root in roots:
             remove_stale(str(root.parent), keep=session if take_over else "")
-            _own(root)
+            _own(root, keep)
         return cls(*map(str, roots))
 
     def folder(self, timeframe: TimeframeId) -> str:
@@ -206,7 +213,7 @@ class Spool:
 
 
 def remove_stale(base: str, *, keep: str = "") -> list[str]:
-    """Remove the sessions in `base` whose owner is dead, but for session `keep`; return which.
+    """Remove the sessions in `base` whose owner is dead, but for session `keep` and those to be kept; return which.
 
     Only folders of this user, whose owner ran in this process namespace: of others nothing can be known.
     """
@@ -215,16 +222,17 @@ def remove_stale(base: str, *, keep: str = "") -> list[str]:
         if root.name == f"{_PREFIX}{keep}" or root.is_symlink() or not root.is_dir():
             continue
         try:
-            is_mine = root.stat().st_uid == os.getuid()
+            found = root.stat()
         except OSError:
             continue
-        if is_mine and (owner := _owner(root)) and _is_dead(owner):
+        is_mine, is_fresh = found.st_uid == os.getuid(), time.time() - found.st_mtime < KEPT_S
+        if is_mine and (owner := _owner(root)) and _is_dead(owner) and not (owner.get("keep") and is_fresh):
             shutil.rmtree(root, ignore_errors=True)
             removed.append(str(root))
     return removed
 
 
-def _own(root: Path) -> None:
+def _own(root: Path, keep: bool) -> None:
     """Make the folder of a session, or take over that of a dead owner."""
     try:
         root.mkdir(mode=0o700, exist_ok=True)
@@ -234,7 +242,7 @@ def _own(root: Path) -> None:
         if owner and not _is_dead(owner) and owner["pid"] != os.getpid():
             raise ConfigError(f"{root}: its session is running (process {owner['pid']}); wait, or name another")
         aside = root / f".{_OWNER}"
-        aside.write_text(json.dumps(_identity(os.getpid())))
+        aside.write_text(json.dumps(_identity(os.getpid()) | {"keep": keep}))
         aside.replace(root / _OWNER)
     except OSError as error:
         raise ConfigError(f"{root}: cannot be made: {error.strerror}; choose another folder") from error

@@ -366,6 +366,20 @@ def test_what_a_killed_driver_left_of_a_device_is_taken_over(stream_client, tmp_
     assert got == {timeframe(i): set(payloads(i)) for i in (0, 1, 100, 101)}
 
 
+def test_a_stream_that_is_kept_leaves_its_parts_for_the_next(stream_client, tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAM_TEST_FILE", str(tmp_path / "go"))
+    (tmp_path / "shm").mkdir()
+    options = {"session": "again", "base": str(tmp_path / "shm")}
+    with open_stream(stream_client, StreamSettings(source=f"{SOURCES}:device", **options)) as stream:
+        started(stream)
+        eventually(lambda: stream.feed.status()["ready"] == 1)
+        stream.keep()
+    (tmp_path / "go").touch()
+    with open_stream(stream_client, StreamSettings(source=f"{SOURCES}:nothing", take_over=True, **options)) as stream:
+        assert drain(started(stream), each=check_bytes) == [timeframe(0)]
+    assert not list((tmp_path / "shm").iterdir())
+
+
 def test_what_a_killed_driver_left_of_a_replay_is_read_again(stream_client, tmp_path, ctf):
     (tmp_path / "shm").mkdir()
     left_behind(tmp_path / "shm", 3)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,8 +92,8 @@ def test_discard_takes_one_part_and_the_folder_with_the_last(spool):
     assert not Path(spool.folder(timeframe(1))).exists()
 
 
-def dead_session(base, name):
-    code = f"from o2dask.stream.spool import Spool; s = Spool.create({name!r}, base={str(base)!r}); print(s.root)"
+def dead_session(base, name, more=""):
+    code = f"from o2dask.stream.spool import Spool; s = Spool.create({name!r}, base={str(base)!r}{more}); print(s.root)"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return Path(made.stdout.strip())
 
@@ -115,6 +116,13 @@ def test_the_parts_of_a_dead_owner_can_be_taken_over(tmp_path):
     (dead / "TF_7_2_64_32" / "1.ctf").write_text("x")
     spool = Spool.create("run", base=str(tmp_path), take_over=True)
     assert spool.leftovers() == {timeframe(2): (1,)}
+
+
+def test_what_cannot_be_had_again_is_kept_for_a_day(tmp_path):
+    dead = dead_session(tmp_path, "dead", ", keep=True")
+    assert remove_stale(str(tmp_path)) == []
+    os.utime(dead, (time.time(), time.time() - 25 * 3600))
+    assert remove_stale(str(tmp_path)) == [str(dead)]
 
 
 def test_a_session_of_a_living_process_is_not_taken_over(tmp_path):

@@ -45,3 +45,11 @@ def device(readout, n_readouts):
 
 
 device.live = True
+
+
+def nothing(readout, n_readouts):
+    """A device that is off."""
+    yield None
+
+
+nothing.live = True
