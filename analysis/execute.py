@@ -93,6 +93,8 @@ class Job:
         For tasks that declare a `Service`.
     retries : int
         How often a dataframe is tried again after an I/O error.
+    touched : dict
+        Columns that were asked for in the dataframe before, by tree: the next one reads them at once.
     """
 
     tasks: tuple[AnalysisTask, ...]
@@ -100,6 +102,7 @@ class Job:
     keep: tuple[str, ...] = ()
     conditions: Any = None
     retries: int = 2
+    touched: dict[str, set[str]] = field(default_factory=dict)
 
 
 def pack(job: Job) -> bytes:
@@ -182,7 +185,8 @@ def _run_dataframe(job: Job, stored: DataFrameSource, partial: Partial) -> None:
     """Run all tasks over one dataframe; again if storage fails, as another attempt may succeed."""
     for attempt in range(job.retries + 1):
         failed: list[Failure] = []
-        frame = Overlay(Dataframe(stored.fresh()))
+        dataframe = Dataframe(stored.fresh(), job.touched)
+        frame = Overlay(dataframe)
         try:
             n_rows = _run_tasks(job, stored, frame, failed, may_retry=attempt < job.retries)
             if job.save:
@@ -199,6 +203,8 @@ def _run_dataframe(job: Job, stored: DataFrameSource, partial: Partial) -> None:
             return
         finally:
             frame.forget()
+    job.touched.clear()
+    job.touched.update(dataframe.asked)
     for task in job.tasks:
         absorb(partial.outputs[task.name], task)
     partial.failed += failed

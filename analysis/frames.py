@@ -5,7 +5,7 @@ Knows which tables there are under which names and keeps the columns once read; 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -205,11 +205,15 @@ class Dataframe(Frame):
     ----------
     stored : DataFrameSource
         Where they are.
+    expected : mapping of str to set of str, optional
+        Columns by tree that are likely to be asked for, which are read with the first one that is: one visit to the
+        file in place of several.
     """
 
-    def __init__(self, stored: "DataFrameSource") -> None:
+    def __init__(self, stored: "DataFrameSource", expected: "Mapping[str, set[str]] | None" = None) -> None:
         super().__init__()
         self.stored = stored
+        self.expected, self.asked = expected or {}, dict[str, set[str]]()
         self.label = f"DF_{stored.number}"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -254,6 +258,14 @@ class Dataframe(Frame):
     def limits(self, tree: str, name: str) -> "tuple[np.ndarray, np.ndarray] | None":
         """Return the least and greatest value of a stored column per row group; None if storage does not tell."""
         return self.cached(("limits", tree, name), lambda: self.stored.limits(tree, name))
+
+    def load(self, tree: str, names: list[str]) -> list[Any]:
+        """Return stored columns, read on first use, with those that are expected; jagged ones as awkward arrays."""
+        self.asked.setdefault(tree, set()).update(names)
+        if tree in self.expected and not all(self.is_loaded(tree, name) for name in names):
+            also = self.expected[tree].intersection(self.columns(tree)).difference(names)
+            super().load(tree, [*names, *sorted(also)])
+        return super().load(tree, names)
 
     def take(self, tree: str, names: list[str], rows: Rows) -> list[Any]:
         """Return some rows of stored columns; only the row groups they lie in are read."""

@@ -424,6 +424,27 @@ def test_a_train_reads_each_column_once(grouped):
     assert train == alone
 
 
+def test_a_dataframe_reads_at_once_what_the_one_before_was_asked_for(many, monkeypatch):
+    class Task(o2.AnalysisTask):
+        n = o2.Output(0)
+
+        def process(self, tracks: o2.Tracks):
+            tracks.pt(), tracks.eta()
+            if tracks._group.frame.label == first:
+                tracks.y()
+            self.n += 1
+
+    aod = o2.open_aod(many)[:4]
+    first, reads = aod[0].label, []
+    kind = type(aod[0].stored)
+    original = kind.table
+    monkeypatch.setattr(
+        kind, "table", lambda self, tree, columns=None: reads.append(sorted(columns)) or original(self, tree, columns)
+    )
+    assert run(aod, Task()).n == 4
+    assert reads == [["fSigned1Pt"], ["fTgl"], ["fY"], ["fSigned1Pt", "fTgl", "fY"], *[["fSigned1Pt", "fTgl"]] * 2]
+
+
 def test_baskets_of_root_files_are_read_as_they_are_needed(tmp_path, monkeypatch):
     from o2dask.aod import root_writer
 
