@@ -100,8 +100,9 @@ def run(
     """Run a workflow on CTF files, or on timeframes that its own sources fill.
 
     Options of processors: -o tpc-gain.threshold=4, or --tpc-gain "--threshold 4"; those that the workflow itself
-    declares (customize) stand beside: --n-workers 4. A workflow that comes through a pipe is merged, dangling ends
-    and all. Without --out nothing is kept, and the counters are the result.
+    declares (customize) stand beside: --n-workers 4. "o2dask workflow show WORKFLOW" lists all of them. A workflow
+    that comes through a pipe is merged, dangling ends and all. Without --out nothing is kept, and the counters are the
+    result.
 
     [b]Examples[/b]
 
@@ -171,7 +172,12 @@ def _read(
     files, given = _split(rest, switches)
     from_file = _read_config(config) if config else {}
     known = {o.name.replace("_", "-") for o in declared}
-    own = {**from_file.pop("workflow", {}), **{n: v for n, v in given if n.replace("_", "-") in known}}
+    set_by_name = parse_options(option)
+    own = {
+        **from_file.pop("workflow", {}),
+        **{n: v for n, v in given if n.replace("_", "-") in known},
+        **set_by_name.pop("workflow", {}),
+    }
     piped = _piped(must=name == "-")
     parts = [workflow_from_json(piped)] if piped else []
     if name != "-":
@@ -180,7 +186,7 @@ def _read(
     options: dict[str, dict[str, Any]] = {processor: dict(values) for processor, values in from_file.items()}
     for processor, values in _processor_options(workflow, given, known).items():
         options.setdefault(processor, {}).update(values)
-    for processor, values in parse_options(option).items():
+    for processor, values in set_by_name.items():
         options.setdefault(processor, {}).update(values)
     return workflow, options, files
 

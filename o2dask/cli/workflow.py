@@ -10,6 +10,7 @@ from o2dask.cli.parameters import Conditions, ConditionsNotAfter, Options
 from o2dask.errors import ConfigError
 
 if TYPE_CHECKING:
+    from o2dask.options import ConfigParamSpec, Value
     from o2dask.specs import WorkflowSpec
 
 __all__ = ["app"]
@@ -65,11 +66,19 @@ def show(
     """
     from o2dask.cli.conditions import open_conditions
     from o2dask.cli.running import parse_options
+    from o2dask.option_values import text_of
     from o2dask.workflow import compile_workflow
     from o2dask.workflow import show as drawn
+    from o2dask.workflow.views import describe
 
+    options = parse_options(option)
+    merged, own = _merged(names, options)
     fetcher = open_conditions(conditions, conditions_not_after)
-    _write(drawn(compile_workflow(_merged(names), parse_options(option), conditions=fetcher), format, keep), out)
+    text = drawn(compile_workflow(merged, options, conditions=fetcher), format, keep)
+    if own and format == "text":
+        told = [f"  workflow.{o.name}={text_of(value)}  {describe(o)}" for o, value in own]
+        text += "\n".join(["\n\noptions of the workflow itself", *told])
+    _write(text, out)
 
 
 @app.command()
@@ -97,19 +106,38 @@ def config(
     from o2dask.options import nested
     from o2dask.workflow.compiler import set_options
 
-    workflow = set_options(_merged(names), parse_options(option))
+    options = parse_options(option)
+    merged, own = _merged(names, options)
+    workflow = set_options(merged, options)
     chosen = {p.name: nested({o.name: o.default for o in p.options}) for p in workflow.processors if p.options}
+    if own:
+        chosen = {"workflow": nested({o.name: value for o, value in own})} | chosen
     _write(json.dumps(chosen, indent=1), out)
 
 
-def _merged(names: list[str]) -> "WorkflowSpec":
+def _merged(
+    names: list[str], options: "dict[str, dict[str, str]]"
+) -> "tuple[WorkflowSpec, list[tuple[ConfigParamSpec, Value]]]":
+    """Return all workflows as one, and the options that they declared themselves; takes these out of `options`."""
     from functools import reduce
     from operator import or_
 
+    from o2dask.options import settle
     from o2dask.workflow import load_workflow
+    from o2dask.workflow.loading import find_workflow
     from o2dask.workflow.serialise import workflow_from_json
 
-    return reduce(or_, [workflow_from_json(sys.stdin.read()) if n == "-" else load_workflow(n) for n in names])
+    found = {n: getattr(find_workflow(n)[0], "options", ()) for n in names if n != "-"}
+    given = options.pop("workflow", {})
+    declared = [option for options_of in found.values() for option in options_of]
+    chosen = settle(f"workflow {', '.join(names)}", declared, given)
+    specs = [
+        workflow_from_json(sys.stdin.read())
+        if n == "-"
+        else load_workflow(n, {o.name: chosen[o.name] for o in found[n]})
+        for n in names
+    ]
+    return reduce(or_, specs), [(o, chosen[o.name]) for o in declared]
 
 
 def _write(text: str, out: Path | None) -> None:

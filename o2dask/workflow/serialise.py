@@ -186,7 +186,9 @@ def _processor_from_json(d: Mapping[str, Any]) -> DataProcessorSpec:
             for o in d["options"]
         ),
         policy=_policy_from_json(d["policy"], CompletionPolicy, f"policy of processor {name!r}"),
-        dispatch=_policy_from_json(d["dispatch"], DispatchPolicy, f"dispatch of processor {name!r}"),
+        dispatch=_policy_from_json(
+            d.get("dispatch", "after-computation"), DispatchPolicy, f"dispatch of processor {name!r}"
+        ),
         on_error=_policy_from_json(d["on_error"], ErrorPolicy, f"on_error of processor {name!r}"),
         expendable=bool(d["expendable"]),
         deadline_s=d["deadline_s"],

@@ -9,7 +9,7 @@ from o2dask.workflow.names import did_you_mean, word
 from o2dask.workflow.planner import PhysicalTask, plan
 from o2dask.workflow.topology import Topology
 
-__all__ = ["FORMATS", "makers_of", "show"]
+__all__ = ["FORMATS", "describe", "makers_of", "show"]
 
 FORMATS = ("text", "json", "dot", "html")
 
@@ -54,11 +54,12 @@ def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
             for o in p.outputs:
                 lines.append(f"    -> {o}" + ("" if o.ref not in task.outputs else "  (leaves the task)"))
             chosen = topology.options[name]
-            lines += [f"       {name}.{o.name}={text_of(chosen[o.name])}  {_told(o)}" for o in p.options]
+            lines += [f"       {name}.{o.name}={text_of(chosen[o.name])}  {describe(o)}" for o in p.options]
     return "\n".join(lines)
 
 
-def _told(option: ConfigParamSpec) -> str:
+def describe(option: ConfigParamSpec) -> str:
+    """Return what an option is, and which values are allowed."""
     return option.help + (f" ({option.allowed})" if option.allowed else "")
 
 
@@ -78,7 +79,7 @@ def _marks(p: DataProcessorSpec) -> str:
 def makers_of(topology: Topology, p: DataProcessorSpec, wanted: InputSpec) -> str:
     """Return who makes an input, as people read it."""
     if wanted.lifetime is Lifetime.CONDITION:
-        return "the conditions"
+        return "its default" if topology.conditions is None else "the conditions"
     if wanted.is_clock:
         return "the clock"
     back = {r.producer: None for r in topology.feedback if (r.consumer, r.binding) == (p.name, wanted.binding)}

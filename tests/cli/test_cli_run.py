@@ -214,6 +214,7 @@ def test_arrays_and_groups_are_set_on_the_command_line_and_by_a_file_that_the_co
     assert "finder-2.pt 0.2 bins 2" in result.out and "finder-3.pt 0.5 bins 3" in result.out
     result = run("workflow", "config", "groups.py:workflow", "-o", "finder-1.cuts.pt=0.7")
     told = json.loads(result.out)
+    assert told.pop("workflow") == {"layers": [1, 2]}
     assert told == {f"finder-{i}": {"cuts": {"pt": [0, 0.7, 0.2][i], "bins": [0.0, 1.0]}} for i in (1, 2)}
     told["internal-dpl-clock"] = {"start-value-enumeration": "0"}  # as O2 writes it
     told["finder-2"] = {"cuts": {"pt": "0.9", "bins": {"values": ["0", "1", "2", "3"]}}}
@@ -223,3 +224,18 @@ def test_arrays_and_groups_are_set_on_the_command_line_and_by_a_file_that_the_co
         assert result.status == 0, result.err
         assert "finder-1.pt 0.7 bins 2" in result.out and "finder-2.pt 0.9 bins 4" in result.out
     assert "want 1 or more" in run(*usual, "--layers", "[0]").err
+
+
+def test_options_of_the_workflow_itself_are_shown_written_and_set_in_one_way(run, tmp_path):
+    (tmp_path / "groups.py").write_text(GROUPS)
+    chosen = ("-o", "workflow.layers=[5]")
+    shown = run("workflow", "show", "groups.py:workflow", *chosen)
+    assert "finder-5" in shown.out and "workflow.layers=[5]  which (1 or more)" in shown.out
+    written = run("workflow", "config", "groups.py:workflow", *chosen)
+    assert json.loads(written.out)["workflow"] == {"layers": [5]}
+    (tmp_path / "cfg.json").write_text(written.out)
+    usual = ("run", "groups.py:workflow", "--timeframes", "1", "--runner", "inline")
+    for words, name in ((chosen, "finder-5"), (("--config", "cfg.json"), "finder-5"), ((), "finder-2")):
+        result = run(*usual, *words)
+        assert result.status == 0 and f"{name}.pt" in result.out, result.err
+    assert "did you mean 'layers'" in run("workflow", "show", "groups.py:workflow", "-o", "workflow.layer=5").err
