@@ -150,7 +150,10 @@ def list_(
 def snapshot(
     store: Store,
     file: Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="run505673.zip")],
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="TPC/Calib/Gain, GLO/*")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="TPC/Calib/Gain, GLO/*")] = [],  # noqa: B006
+    workflow: Annotated[
+        list[str], typer.Option(metavar="WORKFLOW", help="And whatever this workflow takes; repeat it.")
+    ] = [],  # noqa: B006
     run: Annotated[int | None, typer.Option(help="For the whole of this run.")] = None,
     valid_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="For the time from then...")] = None,
     valid_until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="...to then.")] = None,
@@ -161,12 +164,15 @@ def snapshot(
     [b]Examples[/b]
 
     \b
-    o2dask conditions snapshot http://localhost:8080 run505673.zip 'TPC/Calib/*' GLO/Config/GRPMagField --run 505673
+    o2dask conditions snapshot http://localhost:8080 run505673.zip --workflow async --run 505673
     o2dask conditions snapshot conditions/ may.zip 'TPC/*' --from 2024-05-01 --until 2024-06-01
     """
     from o2dask.conditions import RunInfo, load_run_info, open_store
     from o2dask.conditions import snapshot as freeze
 
+    wanted = [*paths, *sorted(conditions_of(workflow))]
+    if not wanted:
+        raise ConfigError("snapshot: want paths of conditions, or --workflow for those that a workflow takes")
     source = open_store(store)
     limit = None if not_after is None else parse_time(not_after)
     span: tuple[int, int] | RunInfo
@@ -176,7 +182,7 @@ def snapshot(
         span = (parse_time(valid_from), parse_time(valid_until))
     else:
         raise ConfigError("span of the snapshot: want either --run, or --from and --until")
-    made = freeze(source, paths, span, file, created_not_after=limit)
+    made = freeze(source, wanted, span, file, created_not_after=limit)
     n = len(made.list())
     sys.stdout.write(f"{file}: {n} objects for {time_text(made.span[0])} to {time_text(made.span[1])}\n")
 
@@ -206,7 +212,8 @@ def defaults(
     target = open_store(store, create=True)
     if not isinstance(target, WritableStore):
         raise ConfigError(f"{store}: is read-only; write the defaults to a folder or a server")
-    found = default_conditions(workflow or list(list_workflows()))
+    taken = conditions_of(workflow or list(list_workflows()))
+    found = {path: default for path, default in taken.items() if default}
     if not found:
         raise ConfigError(f"workflow {', '.join(workflow) or '(none registered)'}: has no condition with a default")
     is_new = "://" not in target.url and not Path(target.url).exists()
@@ -221,12 +228,14 @@ def defaults(
         sys.stdout.write(f"{made}: {made.size} bytes. {told}\n")
 
 
-def default_conditions(workflows: list[str]) -> dict[str, str]:
-    """Return the path of every condition of the workflows that has a default, and where that is: module:function."""
+def conditions_of(workflows: list[str]) -> dict[str, str]:
+    """Return the path of every condition that the workflows take, and its default, module:function or ""."""
+    from o2dask.specs import Lifetime
     from o2dask.workflow import load_workflow
 
-    inputs = [i for name in workflows for p in load_workflow(name).processors for i in p.inputs if i.default]
-    return {i.path or f"{i.origin}/{i.description}": i.default for i in inputs}
+    inputs = [i for name in workflows for p in load_workflow(name).processors for i in p.inputs]
+    taken = [i for i in inputs if i.lifetime is Lifetime.CONDITION]
+    return {i.path or f"{i.origin}/{i.description}": i.default for i in sorted(taken, key=lambda i: bool(i.default))}
 
 
 @app.command()

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from o2dask.cli.main import app
-from o2dask.conditions import FOREVER_MS, ConditionFetcher, ConditionNotFoundError, LocalStore, RunInfo, snapshot
+from o2dask.conditions import FOREVER_MS, ConditionFetcher, ConditionNotFoundError, LocalStore, RunInfo
 from o2dask.context import WorkerState
 from o2dask.ctf import CtfSink, list_timeframes
 from o2dask.errors import ConfigError
@@ -138,8 +138,10 @@ def test_a_snapshot_of_the_run_stands_in_for_the_store(ctf, store, with_store, t
     hidden = tmp_path / "elsewhere"
     shutil.copytree(store.url, hidden)
     frozen = tmp_path / "run.zip"
-    paths = [condition.kind.path for condition in CONDITIONS.values()]
-    snapshot(LocalStore(hidden), paths, RunInfo.simulated(REFS[0].id.run), frozen)
+    start, end = RunInfo.simulated(REFS[0].id.run).span
+    args = ["conditions", "snapshot", str(hidden), str(frozen), "--workflow", "async", "--workflow", "sim"]
+    result = CliRunner().invoke(app, [*args, "--from", str(start), "--until", str(end)])
+    assert result.exit_code == 0 and f"{len(CONDITIONS) + 1} objects" in result.output, result.output
     shutil.rmtree(hidden)  # there is no store to ask any more
     out = tmp_path / "out"
     args = ["reco", ctf, "--out", str(out), "--conditions", str(frozen), "--runner", "inline"]

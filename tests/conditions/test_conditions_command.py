@@ -62,6 +62,8 @@ def test_put_get_list_and_snapshot_go_round(run, tmp_path):
         (("put", "store", "A/B", "good.json", "--from", "5", "--until", "5"), 2, "valid_from < valid_until"),
         (("snapshot", ".", "s.zip", "*"), 2, "either --run, or --from and --until"),
         (("snapshot", ".", "s.zip", "*", "--run", "7", "--from", "1"), 2, "either --run"),
+        (("snapshot", ".", "s.zip", "--run", "7"), 2, "want paths of conditions, or --workflow"),
+        (("defaults", "store", "--workflow", "none"), 2, "unknown workflow 'none'"),
         (("list", "broken.npz"), 2, "some other file"),
     ],
 )
@@ -80,6 +82,7 @@ def test_a_snapshot_takes_nothing_in(run, tmp_path):
     run("put", "store", "A/B", "good.json")
     run("snapshot", "store", "s.zip", "*", "--from", 0, "--until", 10)
     assert "is read-only" in run("put", "s.zip", "A/B", "good.json", status=2)
+    assert "is read-only" in run("defaults", "s.zip", status=2)
 
 
 FLOW = """

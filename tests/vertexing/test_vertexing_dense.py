@@ -136,6 +136,18 @@ def test_the_luminous_region_decides_where_tracks_of_one_side_come_from():
         assert np.sqrt(vertices["cov"][0, 5]) == pytest.approx(0.5, rel=0.1)
 
 
+def test_vertices_lie_on_the_beam_line_though_it_is_inclined():
+    rng = np.random.default_rng(6)
+    t, z = np.array([900.0, 1500.0]), np.array([-9.0, 11.0])
+    tracks, _, _ = straight_tracks(rng, t, z, np.array([60, 60]))
+    vertices, _ = find_primary_vertices(
+        tracks, beam=MeanVertex(slope_x=0.02, slope_y=-0.01, sigma_x=1e-3, sigma_y=1e-3)
+    )
+    assert vertices["x"] == pytest.approx(0.02 * vertices["z"], abs=0.005)
+    assert vertices["y"] == pytest.approx(-0.01 * vertices["z"], abs=0.005)
+    assert vertices["z"] == pytest.approx(z, abs=0.5)
+
+
 def test_pairs_are_all_vertices_within_the_window_at_times_that_the_track_allows(dense):
     tracks, _, _ = dense
     params = VertexParams()
