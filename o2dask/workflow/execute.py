@@ -384,5 +384,4 @@ def _content(topology: Topology, wanted: InputSpec, ctx: ProcessingContext) -> A
             raise
     if not wanted.default:  # a topology not made by compile_workflow
         raise ProcessorError(f"input {wanted} is a condition, but the workflow was compiled without a store of them")
-    make = locate(wanted.default, f"default of input {wanted.binding!r}")
-    return ctx.state.get(("default condition", wanted.default), make)
+    return locate(wanted.default, f"default of input {wanted.binding!r}")()

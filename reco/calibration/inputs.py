@@ -4,6 +4,7 @@
 timeframe. Where a run has no store of conditions, the defaults stand in: the functions below, which inputs name.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -98,15 +99,17 @@ class Recent:
     def __init__(self, n: int = 4) -> None:
         self._n = n
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.RLock()  # processors of one worker may run beside each other
 
     def get(self, key: Hashable, build: Callable[[], T]) -> T:
         """Return what `build` made for `key`; made anew if it is not among the last."""
-        if key not in self._kept:
-            self._kept[key] = build()
-            if len(self._kept) > self._n:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = build()
+                if len(self._kept) > self._n:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return self._kept[key]
 
 
 def identity(ctx: "ProcessingContext", binding: str) -> Hashable:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from o2dask.cli.main import app
 from o2dask.conditions import FOREVER_MS, ConditionFetcher, ConditionNotFoundError, LocalStore, RunInfo
 from o2dask.context import WorkerState
-from o2dask.ctf import CtfSink, list_timeframes
+from o2dask.ctf import CtfReader, CtfSink, list_timeframes
 from o2dask.errors import ConfigError
 from o2dask.reco.calibration.inputs import CONDITIONS
 from o2dask.reco.calibration.objects import CorrectionMap, DriftVelocity, MagneticField, MeanVertex, PadGain
@@ -20,6 +20,7 @@ from o2dask.runners.batch import run_batch
 from o2dask.runners.folder import FolderSink
 from o2dask.runners.inline import run_inline
 from o2dask.runners.settings import BatchSettings
+from o2dask.specs import DataRef
 from o2dask.timeframe import BC_NS
 from o2dask.workflow import compile_workflow, load_workflow
 from o2dask.workflow.execute import run_task
@@ -186,3 +187,14 @@ def test_the_simulation_refuses_a_field_that_it_cannot_have(store, tmp_path):
     task = plan(topology, ("MC/PARTICLES",))[0]
     with pytest.raises(ConfigError, match="GRPMagField: the simulation moves particles in a uniform field"):
         run_task(topology, task, REFS[0], {}, WorkerState())
+
+
+def test_the_command_simulates_with_conditions(store, tmp_path):
+    out = tmp_path / "tf.ctf"
+    args = ["simulate", "--system", "pp", "--collisions", "30", "--out", str(out), "--conditions", store.url]
+    args += ["-o", "event-generator.generator=builtin", "-o", "event-generator.eta-max=0.1"]
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 0, result.output
+    made = CtfReader(out).read(0)[DataRef("MC", "COLLISIONS")]
+    assert made["x"].mean() == pytest.approx(BEAM.x, abs=0.01)
+    assert made["y"].mean() == pytest.approx(BEAM.y, abs=0.01)
