@@ -16,8 +16,9 @@ _ZERO, _ONE, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
 _INF = np.float32(np.inf)
 _DEG = np.float32(math.pi / 180.0)
 _MAX_DTGL = np.float32(0.15)
-_DQ_CONSTANT, _DQ_RELATIVE = np.float32(1.5), np.float32(0.3)
-"""Largest difference of tgl and of q/pt [c/GeV] between pieces: far beyond any error, spares the comparison."""
+_DQ_CONSTANT, _DQ_RELATIVE = np.float32(5.0), np.float32(0.3)
+"""Largest difference of tgl and of q/pt [c/GeV] between pieces: beyond the errors of 20 clusters, spares the
+comparison."""
 
 
 class Ends(NamedTuple):

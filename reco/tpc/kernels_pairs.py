@@ -32,9 +32,12 @@ N_BESIDE = 4
 """Most neighbours that are noted per track."""
 ROW_STEP = 8
 _MAX_ROUNDS = 6
-_POOR = np.float32(2.5)
-"""Chi2 per cluster (2 are expected) above which two tracks may have changed places."""
-_TAIL_ROWS = 12
+_WORTH = np.float32(6.0)
+"""Gain in chi2 of all exchanges together below which they are not worth another fit."""
+_POOR = np.float32(2.0)
+"""Chi2 of two tracks above the two expected per cluster, in errors, at which other ways of sharing out are tried."""
+_KINDS, _TAIL_ROWS = 5, 12
+"""Other ways of sharing out that are tried, see `propose`."""
 _CLEAR = np.float32(4.4)
 """Difference in chi2 below which a cluster is one of the other track's in a tenth of the cases."""
 _MAX_WRONG, _MIN_CLEAR = np.float32(0.05), 30
@@ -109,7 +112,7 @@ def find_all_beside(first, hits, owner, source, grid, detector, window, beside, 
 
 @body
 def trace(i, first, hit_row, hit_sector, path, detector, par, place, at, start):
-    """Follow fitted track `i` outwards; write y, z and variances of clusters there to place, and its hits to at.
+    """Follow fitted track `i` over its clusters; write y, z and variances there to place, and its hits to at.
 
     path : (m,) float32, 0 of clusters that are not in the fit. place : (152, 4) float32; at : (152,) int32, hit of each
     row or -1; start : (6,) float32, the state at the outermost cluster, in its sector's frame. Return whether the track
@@ -118,12 +121,21 @@ def trace(i, first, hit_row, hit_sector, path, detector, par, place, at, start):
     for row in range(N_ROWS):
         at[row] = -1
     begin, end = first[i], first[i + 1]
+    inner = begin
+    while inner < end - 1 and path[inner] <= _ZERO:
+        inner += 1
     x, y, z, snp, tgl, q2pt = par[i, 0], par[i, 1], par[i, 2], par[i, 3], par[i, 4], par[i, 5]
-    while begin < end - 1 and path[begin] <= _ZERO:
-        begin += 1
-    sector = np.int64(hit_sector[begin])
+    sector = np.int64(hit_sector[inner])
     waiting = _ZERO
-    for k in range(begin, end):
+    # outwards from there, then inwards from there
+    for step in range(end - begin):
+        k = inner + step
+        if k >= end:
+            k = inner - 1 - (k - end)
+        if k == inner - 1:
+            x, y, z, snp, tgl, q2pt = par[i, 0], par[i, 1], par[i, 2], par[i, 3], par[i, 4], par[i, 5]
+            sector = np.int64(hit_sector[inner])
+            waiting = _ZERO
         row, other = np.int64(hit_row[k]), np.int64(hit_sector[k])
         if other % 18 != sector % 18:
             turn = _DEG * np.float32(20 * ((other - sector) % 18))
@@ -142,7 +154,8 @@ def trace(i, first, hit_row, hit_sector, path, detector, par, place, at, start):
         vy, vz = cluster_errors(detector, row, z, snp, tgl)
         place[row, 0], place[row, 1], place[row, 2], place[row, 3] = y, z, vy, vz
         at[row] = k
-    start[0], start[1], start[2], start[3], start[4], start[5] = x, y, z, snp, tgl, q2pt
+        if k == end - 1:
+            start[0], start[1], start[2], start[3], start[4], start[5] = x, y, z, snp, tgl, q2pt
     return True
 
 
@@ -172,13 +185,29 @@ def exchange(p, q, hits):
 
 
 @body
-def exchange_inside(row_end, at, hits):
-    """Exchange the hits of a pair on all rows inside of `row_end`."""
-    hit_sector = hits[4]
-    for row in range(min(row_end, N_ROWS)):
+def propose(kind, row_close, at, hits):
+    """Write to at[2] on which rows the hits of a pair change places in another way of sharing them out.
+
+    kind : 0 one track has the larger y everywhere, 1 the larger z; 2 to 4 inside of the row where they are closest, or
+        `_TAIL_ROWS` further in or out: two tracks that cross may have gone on as each other, each row then fits.
+    """
+    _, hit_y, hit_z, _, hit_sector, _ = hits
+    row_end = row_close + _TAIL_ROWS * (kind - 3)
+    for row in range(N_ROWS):
         p, q = np.int64(at[0, row]), np.int64(at[1, row])
-        if p >= 0 and q >= 0 and hit_sector[p] == hit_sector[q]:
-            exchange(p, q, hits)
+        at[2, row] = 0
+        if p < 0 or q < 0 or hit_sector[p] != hit_sector[q]:
+            continue
+        if (kind == 0 and hit_y[p] < hit_y[q]) or (kind == 1 and hit_z[p] < hit_z[q]) or (kind > 1 and row < row_end):
+            at[2, row] = 1
+
+
+@body
+def exchange_rows(at, hits):
+    """Exchange the hits of a pair on the rows that at[2] tells."""
+    for row in range(N_ROWS):
+        if at[2, row] == 1:
+            exchange(np.int64(at[0, row]), np.int64(at[1, row]), hits)
 
 
 @body
@@ -205,14 +234,17 @@ def settle(a, b, first, hits, detector, chi2_drop, fitted, place, at, start):
             return False, total
         if not trace(b, first, hit_row, hit_sector, path, detector, par, place[1], at[1], start[1]):
             return False, total
-        n = 0
+        total_gain = _ZERO
+        for row in range(N_ROWS):
+            p, q = np.int64(at[0, row]), np.int64(at[1, row])
+            if p >= 0 and q >= 0 and hit_sector[p] == hit_sector[q]:
+                total_gain += max(gain(p, q, row, place, hit_y, hit_z), _ZERO)
+        if not total_gain > _WORTH:
+            break
         for row in range(N_ROWS):
             p, q = np.int64(at[0, row]), np.int64(at[1, row])
             if p >= 0 and q >= 0 and hit_sector[p] == hit_sector[q] and gain(p, q, row, place, hit_y, hit_z) > _ZERO:
                 exchange(p, q, hits)
-                n += 1
-        if n == 0:
-            break
         total = refit(a, first, hits, start[0], detector, chi2_drop, fitted)
         total += refit(b, first, hits, start[1], detector, chi2_drop, fitted)
     return True, total
@@ -232,27 +264,40 @@ def closest_row(at, place, hit_sector):
 
 
 @body
-def set_free(at, place, hits, max_share):
-    """Take from both tracks the clusters that fit either about as well, if many are like that; return how many."""
+def expected_wrong(at, place, hits):
+    """Return the share of the rows with clusters of both tracks on which these are expected with the wrong one."""
     _, hit_y, hit_z, _, hit_sector, _ = hits
-    n_rows, n_free, wrong = 0, 0, _ZERO
+    n_rows, wrong = 0, _ZERO
     for row in range(N_ROWS):
         p, q = np.int64(at[0, row]), np.int64(at[1, row])
         if p >= 0 and q >= 0 and hit_sector[p] == hit_sector[q]:
             n_rows += 1
             d = abs(gain(p, q, row, place, hit_y, hit_z))
-            if d < _CLEAR:
-                n_free += 1
             if d < np.float32(40.0):
                 wrong += _ONE / (_ONE + math.exp(d * np.float32(0.5)))
-    if wrong < max_share * np.float32(n_rows) or n_rows - n_free < _MIN_CLEAR:
-        return 0
+    return wrong / np.float32(max(n_rows, 1))
+
+
+@body
+def set_free(at, place, hits):
+    """Take the clusters that fit either of two tracks about as well from both, if enough are left; return how many."""
+    _, hit_y, hit_z, _, hit_sector, _ = hits
+    n_free, n_clear = 0, 0
     for row in range(N_ROWS):
         p, q = np.int64(at[0, row]), np.int64(at[1, row])
-        if p < 0 or q < 0 or hit_sector[p] != hit_sector[q]:
-            continue
-        if abs(gain(p, q, row, place, hit_y, hit_z)) < _CLEAR:
-            hit_y[p] = hit_y[q] = np.float32(np.nan)
+        at[2, row] = 0
+        if p >= 0 and q >= 0 and hit_sector[p] == hit_sector[q]:
+            if abs(gain(p, q, row, place, hit_y, hit_z)) < _CLEAR:
+                at[2, row] = 1
+                n_free += 1
+            else:
+                n_clear += 1
+    if n_clear < _MIN_CLEAR:
+        return 0
+    for row in range(N_ROWS):
+        if at[2, row] == 1:
+            hit_y[at[0, row]] = np.float32(np.nan)
+            hit_y[at[1, row]] = np.float32(np.nan)
     return n_free
 
 
@@ -264,7 +309,7 @@ def untangle(i, pairs, first, hits, detector, chi2_drop, fitted, scratch):
     hits : cluster int32, y, z float32, row, sector uint8 (m,), width (m, 2) float32; changed in place: y is NaN of
         those that neither track keeps.
     fitted : par, cov, chi2, last, path as `fit_track` has left them; changed.
-    scratch : place (n, 2, 152, 4) float32, at (n, 2, 152) int32, start (n, 2, 6) float32.
+    scratch : place (n, 2, 152, 4) float32, at (n, 3, 152) int32, start (n, 2, 6) float32.
     """
     chi2, last = fitted[2], fitted[3]
     place, at, start = scratch[0][i], scratch[1][i], scratch[2][i]
@@ -275,23 +320,24 @@ def untangle(i, pairs, first, hits, detector, chi2_drop, fitted, scratch):
     n_hits = np.float32(first[a + 1] - first[a] + first[b + 1] - first[b])
     if total < _ZERO:
         total = chi2[a] + chi2[b] + chi2_drop * (n_hits - np.float32(last[a, 0] + last[b, 0]))
-    if total > _POOR * n_hits:
-        # two tracks that cross may have gone on as each other: each row then fits, and neither track
-        row, tried = closest_row(at, place, hits[4]), 0
-        while row >= 0 and tried < 3:
-            row_end = row + _TAIL_ROWS * (1 if tried == 1 else -1 if tried == 2 else 0)
-            exchange_inside(row_end, at, hits)
-            other = refit(a, first, hits, start[0], detector, chi2_drop, fitted)
-            other += refit(b, first, hits, start[1], detector, chi2_drop, fitted)
-            if other < total:
-                ok, _ = settle(a, b, first, hits, detector, chi2_drop, fitted, place, at, start)
-                break
-            exchange_inside(row_end, at, hits)
-            tried += 1
-        if tried == 3:
+    kind = 0
+    poor = n_hits + n_hits + _POOR * math.sqrt(n_hits + n_hits)
+    if expected_wrong(at, place, hits) > _MAX_WRONG:
+        poor = _ZERO
+    while ok and kind < _KINDS and total > poor:
+        propose(kind, closest_row(at, place, hits[4]), at, hits)
+        exchange_rows(at, hits)
+        other = refit(a, first, hits, start[0], detector, chi2_drop, fitted)
+        other += refit(b, first, hits, start[1], detector, chi2_drop, fitted)
+        if other < total:
+            ok, settled = settle(a, b, first, hits, detector, chi2_drop, fitted, place, at, start)
+            total = settled if settled >= _ZERO else other
+        else:
+            exchange_rows(at, hits)
             refit(a, first, hits, start[0], detector, chi2_drop, fitted)
             refit(b, first, hits, start[1], detector, chi2_drop, fitted)
-    if ok and set_free(at, place, hits, _MAX_WRONG) > 0:
+        kind += 1
+    if ok and expected_wrong(at, place, hits) > _MAX_WRONG and set_free(at, place, hits) > 0:
         refit(a, first, hits, start[0], detector, chi2_drop, fitted)
         refit(b, first, hits, start[1], detector, chi2_drop, fitted)
 

@@ -8,9 +8,9 @@ import math
 import numpy as np
 
 from o2dask.reco.tpc.kernels_grid import nearest
-from o2dask.reco.tpc.kernels_helix import advance, rotate
 from o2dask.reco.tpc.kernels_jit import body, inlined
-from o2dask.reco.tpc.kernels_update import cluster_errors, update
+from o2dask.reco.tpc.kernels_plane import advance_planes, load_planes, rotate_planes, store_planes, update_planes
+from o2dask.reco.tpc.kernels_update import cluster_errors
 
 __all__ = ["COS_SECTOR", "SIN_SECTOR", "load_cov", "neighbour", "reset_cov", "store_cov", "walk"]
 
@@ -69,7 +69,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
         Clusters wanted on the first 12 rows, or the walk ends.
     """
     x, y, z, snp, tgl, q2pt = par[0], par[1], par[2], par[3], par[4], par[5]
-    c = load_cov(cov)
+    c = load_planes(cov)
     n, misses, row, n_rows = 0, 0, row_first, 0
     last_row, last_sector = -1, sector
     waiting = _ZERO
@@ -80,12 +80,12 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
         hit = np.int64(hits[row])
         if hit >= 0 and hit_sector[row] != sector:
             direction = 1 if hit_sector[row] == neighbour(sector, 1) else -1
-            ok, x, y, snp, c = rotate(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
+            ok, x, y, snp, c = rotate_planes(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
             sector = np.int64(hit_sector[row])
             if not ok:
                 break
         x_row = detector.row_x[row]
-        ok, y, z, snp, tgl, q2pt, c, waiting = advance(x, y, z, snp, tgl, q2pt, c, x_row, detector, -1, waiting)
+        ok, y, z, snp, tgl, q2pt, c, waiting = advance_planes(x, y, z, snp, tgl, q2pt, c, x_row, detector, waiting)
         if not ok:
             break
         x = x_row
@@ -95,10 +95,10 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
             other = neighbour(sector, direction)
             if other != home and other != neighbour(home, 1) and other != neighbour(home, -1):
                 break
-            ok, x, y, snp, c = rotate(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
+            ok, x, y, snp, c = rotate_planes(x, y, snp, tgl, c, COS_SECTOR, np.float32(direction) * SIN_SECTOR)
             if not ok:
                 break
-            ok, y, z, snp, tgl, q2pt, c, waiting = advance(x, y, z, snp, tgl, q2pt, c, x_row, detector, -1, waiting)
+            ok, y, z, snp, tgl, q2pt, c, waiting = advance_planes(x, y, z, snp, tgl, q2pt, c, x_row, detector, waiting)
             if not ok:
                 break
             x = x_row
@@ -109,14 +109,14 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
         max_chi2 = search.chi2_drop
         is_new = hit < 0
         if is_new:
-            ryy, rzz = c[0] + vy, c[2] + vz
+            ryy, rzz = c[0] + vy, c[6] + vz
             wy = min(search.n_sigma * math.sqrt(ryy), search.max_window)
             wz = min(search.n_sigma * math.sqrt(rzz), search.max_window)
             hit = nearest(grid, sector, row, half, y, z, wy, wz, ryy, rzz)
             max_chi2 = search.chi2_new
         if hit >= 0:
             dy, dz = grid.yz[hit, 0] - y, grid.yz[hit, 1] - z
-            chi2, y, z, snp, tgl, q2pt, c = update(y, z, snp, tgl, q2pt, c, dy, dz, vy, vz, max_chi2)
+            chi2, y, z, snp, tgl, q2pt, c = update_planes(y, z, snp, tgl, q2pt, c, dy, dz, vy, vz, max_chi2)
             if chi2 <= max_chi2:
                 hits[row] = hit
                 hit_sector[row] = sector
@@ -124,7 +124,7 @@ def walk(par, cov, sector, row_first, step, hits, hit_sector, home, min_start, g
                 misses = 0
                 last_row, last_sector = row, sector
                 par[0], par[1], par[2], par[3], par[4], par[5] = x, y, z, snp, tgl, q2pt
-                store_cov(cov, c)
+                store_planes(cov, c)
             elif not is_new:
                 hits[row] = -1
                 hit = -1

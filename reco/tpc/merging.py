@@ -12,7 +12,7 @@ from o2dask.reco.tpc.kernels_types import Detector
 from o2dask.reco.tpc.params import TpcTrackingParams
 from o2dask.reco.tpc.segments import Fitted, Hits, Segments, fit_segments, take_ragged
 
-__all__ = ["Joined", "join_crossing", "join_pieces"]
+__all__ = ["Joined", "join_crossing", "join_pieces", "without_overlap"]
 
 
 class Joined(NamedTuple):
@@ -118,9 +118,9 @@ def _join(
     heads, offsets, pieces = _chains(partner)
     if not len(heads):
         return tracks
-    piece_first, at = take_ragged(segments.hits.first, pieces)
+    first, at = without_overlap(segments.hits, offsets, pieces, backend)
     there = backend.send(at)
-    hits = Hits(piece_first[offsets], *(backend.take(part, there) for part in segments.hits[1:]))
+    hits = Hits(first, *(backend.take(part, there) for part in segments.hits[1:]))
     par = segments.par[heads]
     shifts = np.full(len(heads), np.nan, np.float32)
     if shift is not None:
@@ -139,6 +139,23 @@ def _join(
     states = (np.concatenate(parts) for parts in zip(fitted[:-1], again[:-1], strict=True))
     fits = Fitted(*(*states, backend.extend(fitted.path, again.path)))
     return Joined(both, fits, np.concatenate([tracks.shift, shifts]))
+
+
+def without_overlap(
+    hits: Hits, offsets: np.ndarray, pieces: np.ndarray, backend: Backend
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets of joined tracks and the positions of their hits: on rows of two pieces the outer one's.
+
+    An inner piece has ended in clusters of others there: it was found in what the outer one had left.
+    """
+    piece_first, at = take_ragged(hits.first, pieces)
+    row = backend.fetch(backend.take(hits.row, backend.send(at))).astype(np.int32)
+    limit = np.full(len(pieces), N_ROWS, np.int32)
+    limit[:-1] = row[piece_first[1:-1]]
+    limit[offsets[1:] - 1] = N_ROWS
+    keep = row < np.repeat(limit, np.diff(piece_first))
+    kept = np.concatenate([[0], np.cumsum(keep)]).astype(np.int32)
+    return kept[piece_first[offsets]], at[keep]
 
 
 def _concatenated(a: Hits, b: Hits, backend: Backend) -> Hits:

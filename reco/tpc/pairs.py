@@ -66,7 +66,7 @@ def untangle_tracks(
         k = len(chosen)
         scratch = (
             backend.scratch("pairs.place", (k, 2, N_ROWS, 4), f4),
-            backend.scratch("pairs.at", (k, 2, N_ROWS), i4),
+            backend.scratch("pairs.at", (k, 3, N_ROWS), i4),
             backend.scratch("pairs.start", (k, 2, 6), f4),
         )
         backend.run(untangle_all, k, backend.send(chosen), first, work, there, f4(params.chi2_fit), out, scratch)

@@ -172,7 +172,7 @@ class TpcTrackingParams:
         SeedRound(is_vertex=False, row_first=147, min_pt=0.05, slope_back=2.2),
     )
     merge_max_gap: int = 90
-    merge_max_overlap: int = 3
+    merge_max_overlap: int = 25
     merge_chi2: float = 50.0
     merge_window: float = 60.0
     pair_window: tuple[float, float] = (0.45, 0.9)

@@ -13,8 +13,24 @@ from o2dask.reco.tpc.grid import make_detector, make_gas, sort_clusters
 from o2dask.reco.tpc.kernels_dedx import crossed_rows, select_lowest, truncated_mean
 from o2dask.reco.tpc.kernels_following import trim
 from o2dask.reco.tpc.kernels_grid import nearest
-from o2dask.reco.tpc.kernels_helix import B2C, gas_step, propagate, rotate, transport
+from o2dask.reco.tpc.kernels_helix import (
+    B2C,
+    advance,
+    advance_about,
+    advance_state,
+    gas_step,
+    propagate,
+    rotate,
+    transport,
+)
 from o2dask.reco.tpc.kernels_merging import chi2_5
+from o2dask.reco.tpc.kernels_plane import (
+    advance_planes,
+    load_planes,
+    rotate_planes,
+    store_planes,
+    update_planes,
+)
 from o2dask.reco.tpc.kernels_update import cluster_variances, update, widened
 from o2dask.reco.tpc.params import GasModel, TpcTrackingParams
 from o2dask.reco.tpc.timing import z_at_beam_line
@@ -308,3 +324,51 @@ def test_a_helix_from_the_beam_line_points_back_to_its_vertex(charge) -> None:
     x, y = (math.sin(phi + k * arc) - math.sin(phi)) / k, -(math.cos(phi + k * arc) - math.cos(phi)) / k
     par = np.array([[x, y, 7.0 + tgl * arc, math.sin(phi + k * arc), tgl, charge / pt]])
     assert z_at_beam_line(par)[0] == pytest.approx(7.0, abs=1e-6)
+
+
+def test_the_filter_of_the_search_is_that_of_the_fit_where_the_planes_are_apart() -> None:
+    """Nine covariances against fifteen with zeros between the planes, on a track along z = const."""
+    detector = make_detector(TpcTrackingParams())
+    full = np.zeros(15, F4)
+    full[[0, 2, 3, 5, 7, 9, 10, 12, 14]] = 0.3, 0.4, 0.01, 0.002, 0.01, 0.003, 0.02, 0.001, 0.5
+    state = (F4(2), F4(30), F4(0.3), F4(0.0), F4(1.5))
+    nine = load_planes(full)
+    ok, *far, c15, wait15 = advance(F4(90), *state, tuple(full), F4(98), detector, -1, F4(0))
+    ok9, *far9, c9, wait9 = advance_planes(F4(90), *state, nine, F4(98), detector, F4(0))
+    assert ok and ok9
+    assert far9 == far
+    assert wait9 == wait15
+    measured = (F4(0.2), F4(-0.3), F4(0.05), F4(0.07), F4(50))
+    chi2, *updated, u15 = update(*far, c15, *measured)
+    chi2_9, *updated9, u9 = update_planes(*far9, c9, *measured)
+    assert chi2_9 == pytest.approx(chi2, rel=1e-5)
+    np.testing.assert_allclose(updated9, updated, rtol=1e-5)
+    ok, *turned, r15 = rotate(F4(98), *updated[:1], *updated[2:4], u15, F4(math.cos(0.35)), F4(math.sin(0.35)))
+    ok9, *turned9, r9 = rotate_planes(F4(98), *updated9[:1], *updated9[2:4], u9, F4(math.cos(0.35)), F4(math.sin(0.35)))
+    np.testing.assert_allclose(turned9, turned, rtol=1e-5)
+    out = np.full(15, np.nan, F4)
+    store_planes(out, r9)
+    between = [1, 4, 6, 8, 11, 13]
+    np.testing.assert_array_equal(out[between], 0)
+    kept = np.delete(np.arange(15), between)
+    np.testing.assert_allclose(out[kept], np.array(r15)[kept], rtol=2e-4)
+
+
+@given(st.floats(-0.6, 0.6), st.floats(-1.0, 1.0), st.floats(-3.0, 3.0), st.floats(-6.0, 6.0))
+@settings(max_examples=20, deadline=None)
+def test_deviations_are_carried_like_the_difference_of_two_tracks(snp, tgl, q2pt, dx) -> None:
+    detector = make_detector(TpcTrackingParams(gas=GasModel(is_on=False)))
+    state = tuple(F4(v) for v in (1.0, 20.0, snp, tgl, q2pt))
+    c = tuple(F4(v) for v in np.eye(5)[np.tril_indices(5)])
+    shift = (F4(0.02), F4(-0.03), F4(0.002), F4(0.003), F4(0.01))
+    x, there = F4(100.0), F4(100.0 + dx)
+    ok, *far, d, c_about, _ = advance_about(x, *state, shift, c, there, detector, -1, F4(0))
+    ok2, *alone, c_alone, _ = advance(x, *state, c, there, detector, -1, F4(0))
+    ok3, *moved, _, _ = advance(x, *(a + b for a, b in zip(state, shift, strict=True)), c, there, detector, -1, F4(0))
+    assert ok and ok2 and ok3
+    np.testing.assert_allclose(far, alone, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(c_about, c_alone, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(d, np.array(moved) - np.array(alone), atol=2e-3, rtol=0)
+    ok4, *bare, _ = advance_state(x, *state, there, detector, -1, F4(0))
+    assert ok4
+    np.testing.assert_allclose(bare, alone, rtol=1e-6, atol=1e-6)
