@@ -8,7 +8,7 @@ from o2dask.monitoring.metrics import MetricSummary
 from o2dask.runners.report import RunReport
 from o2dask.runners.timeline import History
 from o2dask.workflow.drawing import style, svg_drawing
-from o2dask.workflow.planner import plan
+from o2dask.workflow.planner import shown_tasks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def run_page(
         tiles=_tiles(report),
         plots=history_svg(report) if len(report.history.busy) > 1 else "",
         style=style() if topology is not None else "",
-        drawing=svg_drawing(topology, plan(topology), (), _measured(report)) if topology is not None else "",
+        drawing=svg_drawing(topology, shown_tasks(topology), (), _measured(report)) if topology is not None else "",
         processors=_processors(report),
         metrics=metrics[:SHOWN],
         n_more_metrics=max(0, len(metrics) - SHOWN),

@@ -48,8 +48,9 @@ def svg_drawing(
     ]
     titles = []
     for i, (task, box) in enumerate(zip(tasks, layout.tasks, strict=True), 1):
-        title = f"task {i}: {task.cost_ms:g} ms" + "".join(f", {k} {v:g}" for k, v in task.resources)
-        parts.append(_rect(box, "task", 8))
+        kind = "beside the graph" if task.is_beside else f"task {i}"
+        title = f"{kind}: {task.cost_ms:g} ms" + "".join(f", {k} {v:g}" for k, v in task.resources)
+        parts.append(_rect(box, "task apart" if task.is_beside else "task", 8))
         titles.append(_text(box.x + 8, box.y + 15, title, "title"))
     loose = {
         (r.ref, p.name)

@@ -34,10 +34,14 @@ def html_page(topology: Topology, tasks: Sequence[PhysicalTask], kept: Collectio
         users[route.ref][route.consumer] = None
     for route in topology.feedback:
         users[route.ref][f"{route.consumer} (later timeframe)"] = None
-    task_of = {name: i for i, task in enumerate(tasks, 1) for name in task.processors}
+    task_of = {
+        name: "beside the graph" if task.is_beside else f"task {i}"
+        for i, task in enumerate(tasks, 1)
+        for name in task.processors
+    }
     return _template().render(
         topology=topology,
-        tasks=tasks,
+        n_tasks=sum(not task.is_beside for task in tasks),
         style=style(),
         drawing=svg_drawing(topology, tasks, kept),
         processors=[_processor(topology, p, task_of[p.name]) for p in topology.processors],
@@ -53,7 +57,7 @@ def _template() -> "Template":
     return environment.get_template("page.html.j2")
 
 
-def _processor(topology: Topology, p: DataProcessorSpec, task: int) -> dict[str, Any]:
+def _processor(topology: Topology, p: DataProcessorSpec, task: str) -> dict[str, Any]:
     chosen = topology.options[p.name]
     return {
         "name": p.name,

@@ -6,16 +6,16 @@ nothing under 50 ms travels alone. Knows the topology only.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from o2dask.errors import WorkflowError
-from o2dask.specs import DataRef
+from o2dask.specs import CompletionPolicy, DataRef
 from o2dask.workflow.fusion import fuse
 from o2dask.workflow.names import listed
 from o2dask.workflow.topology import Route, Topology
 
-__all__ = ["MIN_TASK_MS", "PhysicalTask", "plan"]
+__all__ = ["MIN_TASK_MS", "PhysicalTask", "plan", "shown_tasks"]
 
 MIN_TASK_MS = 50.0
 """Shortest task worth sending to a worker [ms]: lower, and the scheduler is the bottleneck; higher, and fewer workers
@@ -40,6 +40,8 @@ class PhysicalTask:
         Dask resources, the same for all its processors; ``dict(task.resources)``.
     cost_ms : float
         Sum of the declared costs [ms].
+    is_beside : bool
+        For the eye only (`shown_tasks`): it is no task, but a process of its own beside the graphs of timeframes.
     """
 
     name: str
@@ -48,6 +50,7 @@ class PhysicalTask:
     outputs: tuple[DataRef, ...]
     resources: tuple[tuple[str, float], ...] = ()
     cost_ms: float = 0.0
+    is_beside: bool = False
 
     def __str__(self) -> str:
         needs = "".join(f" {k}={v:g}" for k, v in self.resources)
@@ -94,6 +97,35 @@ def plan(topology: Topology, kept: Sequence[str] = (), min_ms: float = MIN_TASK_
         into[route.consumer].append(route)
         out_of[route.producer].append(route)
     return tuple(_task(topology, tuple(names[i] for i in members), leaving, into, out_of) for members in groups)
+
+
+def shown_tasks(topology: Topology, kept: Sequence[str] = ()) -> tuple[PhysicalTask, ...]:
+    """Return the plan as people should see it: what sees timeframes in order, or when it has time, is set apart.
+
+    Runners keep those (policy ``ordered``, label ``asynchronous``) in processes of their own beside the graph.
+    """
+    apart = [p for p in topology.processors if p.policy is CompletionPolicy.ORDERED or "asynchronous" in p.labels]
+    if not apart or len(apart) == len(topology.processors):
+        return plan(topology, kept)
+    names = {p.name for p in apart}
+    graph = replace(
+        topology,
+        processors=tuple(p for p in topology.processors if p.name not in names),
+        routes=tuple(r for r in topology.routes if not names & {r.consumer, r.producer}),
+        feedback=tuple(r for r in topology.feedback if not names & {r.consumer, r.producer}),
+    )
+    beside = (
+        PhysicalTask(
+            name=p.name,
+            processors=(p.name,),
+            inputs=tuple(dict.fromkeys(r.ref for r in topology.routes if r.consumer == p.name)),
+            outputs=tuple(o.ref for o in p.outputs),
+            cost_ms=p.cost_ms,
+            is_beside=True,
+        )
+        for p in apart
+    )
+    return (*plan(graph, kept if graph.select(kept) else ()), *beside)
 
 
 def _resources(resources: Any) -> tuple[tuple[str, float], ...]:

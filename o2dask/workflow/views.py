@@ -6,7 +6,7 @@ from o2dask.errors import ConfigError
 from o2dask.option_values import text_of
 from o2dask.specs import CompletionPolicy, ConfigParamSpec, DataProcessorSpec, DispatchPolicy, InputSpec, Lifetime
 from o2dask.workflow.names import did_you_mean, word
-from o2dask.workflow.planner import PhysicalTask, plan
+from o2dask.workflow.planner import PhysicalTask, shown_tasks
 from o2dask.workflow.topology import Topology
 
 __all__ = ["FORMATS", "describe", "makers_of", "show"]
@@ -28,7 +28,7 @@ def show(topology: Topology, format: str = "text", kept: Sequence[str] = ()) -> 
     """
     if format == "json":
         return topology.to_json()
-    tasks = plan(topology, kept)
+    tasks = shown_tasks(topology, kept)
     if format == "text":
         return _text(topology, tasks)
     if format == "dot":
@@ -42,11 +42,12 @@ def show(topology: Topology, format: str = "text", kept: Sequence[str] = ()) -> 
 
 
 def _text(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
-    n, t = len(topology.processors), len(tasks)
+    n, t = len(topology.processors), sum(not task.is_beside for task in tasks)
     lines = [f"workflow {topology.name}: {n} processors in {t} tasks per timeframe, fingerprint {topology.fingerprint}"]
     for i, task in enumerate(tasks, 1):
         needs = "".join(f", {k}={v:g}" for k, v in task.resources)
-        lines += ["", f"task {i}: {task.name} ({task.cost_ms:g} ms{needs})"]
+        kind = "beside the graph" if task.is_beside else f"task {i}"
+        lines += ["", f"{kind}: {task.name} ({task.cost_ms:g} ms{needs})"]
         for name in task.processors:
             p = topology[name]
             lines.append(f"  {name}{_marks(p)}")
@@ -94,7 +95,8 @@ def _dot(topology: Topology, tasks: Sequence[PhysicalTask]) -> str:
     lines.append('  node [shape=box, style="rounded,filled", fillcolor=white];')
     for i, task in enumerate(tasks):
         lines.append(f"  subgraph cluster_{i} {{")
-        lines.append(f'    label="task {i + 1}: {task.cost_ms:g} ms"; style="rounded,filled"; color="#eef3f8";')
+        kind = "beside the graph" if task.is_beside else f"task {i + 1}"
+        lines.append(f'    label="{kind}: {task.cost_ms:g} ms"; style="rounded,filled"; color="#eef3f8";')
         lines += [f'    "{name}";' for name in task.processors]
         lines.append("  }")
     edges = dict.fromkeys((r.producer, r.consumer, r.ref) for r in topology.routes)

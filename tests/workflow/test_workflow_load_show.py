@@ -270,3 +270,25 @@ def test_a_workflow_function_that_fails_is_told_with_its_line(file):
         load_workflow(f"{file}:broken")
     with pytest.raises(SpecError, match="processor 'p': input 'TPC/CLUSTERNATIVEFARTOOLONG': want"):
         toy_specs.spec("p", "TPC/CLUSTERNATIVEFARTOOLONG", "")
+
+
+def test_what_sees_timeframes_in_order_is_drawn_beside_the_graph():
+    specs = (
+        source(cost_ms=60),
+        toy_specs.spec("sum", "n:TST/NUMBERS", "s:TST/SUM", policy="ordered"),
+        toy_specs.spec("slow", "n:TST/NUMBERS", "", labels=("asynchronous",)),
+        toy_specs.spec("use", "n:TST/NUMBERS;s:TST/SUM?lifetime=optional&feedback=true", "u:TST/U"),
+    )
+    topology = compile_workflow(WorkflowSpec("w", specs))
+    text = show(topology, "text", ["TST/SUM"])
+    assert "4 processors in 1 tasks" in text and "task 1: numbers+use" in text
+    assert "beside the graph: sum (10 ms)" in text and "beside the graph: slow" in text
+    seen = parsed(show(topology, "html"))
+    assert [a["class"] for tag, a in seen if tag == "rect" and a["class"].startswith("task")] == [
+        "task",
+        "task apart",
+        "task apart",
+    ]
+    assert 'label="beside the graph: 10 ms"' in show(topology, "dot")
+    alone = compile_workflow(WorkflowSpec("w", (toy_specs.spec("p", "", "", policy="ordered"),)))
+    assert "task 1: p" in show(alone)
