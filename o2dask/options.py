@@ -186,7 +186,7 @@ def _declared(owner: type) -> list[tuple[str, "Option | OptionGroup"]]:
     return [(k, v) for k, v in body.items() if isinstance(v, (Option, OptionGroup))]
 
 
-def customize(*declared: ConfigParamSpec, **options: Option) -> Callable[[F], F]:
+def customize(*declared: ConfigParamSpec, **options: "Option | OptionGroup") -> Callable[[F], F]:
     """Declare the options of a workflow function, which is then called with a `ConfigContext`.
 
     ::
@@ -197,7 +197,8 @@ def customize(*declared: ConfigParamSpec, **options: Option) -> Callable[[F], F]
 
     On the command line they are ``--n-workers 8``, beside those of the processors.
     """
-    made = declared + tuple(option.named(name) for name, option in options.items())
+    found = options_in(type("Options", (), options))
+    made = declared + tuple(option.named(name) for name, option in found.items())
 
     def declare(function: F) -> F:
         function.options = made  # type: ignore[attr-defined]

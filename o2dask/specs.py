@@ -254,11 +254,11 @@ class DataProcessorSpec:
                 object.__setattr__(self, "inputs", parse_inputs(self.inputs))
             if isinstance(self.outputs, str):
                 object.__setattr__(self, "outputs", parse_outputs(self.outputs))
+            for part in self.parts:
+                if isinstance(part, type):
+                    object.__setattr__(self, "options", self.options + _task_options(part, self.options))
         except SpecError as error:
             raise SpecError(f"processor {self.name!r}: {error}") from None
-        for part in self.parts:
-            if isinstance(part, type):
-                object.__setattr__(self, "options", self.options + _task_options(part, self.options))
         self._settle_policies()
         if not 0 <= self.cost_ms < float("inf"):
             raise SpecError(f"processor {self.name!r}: want a cost_ms of 0 or more, got {self.cost_ms!r}")

@@ -183,5 +183,19 @@ def test_json_nests_groups_and_takes_them_back():
     assert dict(flattened(told, chosen)).keys() == chosen.keys()
 
 
+def test_a_workflow_may_have_groups_too_and_a_bad_default_names_its_processor():
+    @o2.customize(cuts=Cuts(), n=o2.Option(2, ""))
+    def flow(cfg):
+        return [spec(f"p{cfg.options['n']}-{len(cfg.options['cuts.bins'])}", "", "")]
+
+    assert [o.name for o in flow.options] == ["cuts.pt", "cuts.bins", "n"]
+
+    class Bad(Task):
+        bins = o2.Option([], "edges")
+
+    with pytest.raises(SpecError, match="processor 'p': option 'bins': default: want an array with a value at least"):
+        spec("p", "", "", Bad)
+
+
 def test_an_array_may_have_blanks_on_the_command_line():
     assert parse_option_text("--bins [[1, 2], [3, 4]] --n 3") == {"bins": "[[1,2],[3,4]]", "n": "3"}
