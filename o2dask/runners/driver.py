@@ -297,10 +297,10 @@ class Driver:
         account = result.account
         self._left(tail, flight, account.footprint, account.busy_s)
         pairs = list(zip(flight.refs, result.outcomes, strict=False))
-        receipts = [(o.receipt, o.seconds) for _, o in pairs if o.receipt is not None]
+        receipts = [(o.receipt(ref), o.seconds) for ref, o in pairs if o.error is None]
         self._ledger.committed(receipts, account.counters, account.seconds, account.spans)
         self._ledger.heard(account.metrics, account.requests)
-        self._settle(*(ref for ref, outcome in pairs if outcome.receipt is not None))
+        self._settle(*(ref for ref, outcome in pairs if outcome.error is None))
         for ref, outcome in pairs:
             if outcome.error is not None:
                 self._failed(ref, outcome.error)

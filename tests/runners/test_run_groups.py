@@ -31,6 +31,8 @@ def groups(monkeypatch) -> list[tuple[int, ...]]:
         return real(run, errands, *args)
 
     monkeypatch.setattr(driver, "group_graph", group_graph)
+    monkeypatch.setattr(Grouping, "SMALL_S", 1.0)  # however much else the machine has to do
+    monkeypatch.setattr(Grouping, "GROUP_S", 30.0)
     return sent
 
 

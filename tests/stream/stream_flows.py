@@ -3,11 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from stream_tools import payloads, timeframe
 
 from o2dask.columns import Columns
 from o2dask.context import ProcessingContext
@@ -16,7 +17,7 @@ from o2dask.errors import CommitError
 from o2dask.runners.folder import FolderSink
 from o2dask.sink import Receipt
 from o2dask.specs import DataProcessorSpec, DataRef, Option, Task, WorkflowSpec
-from o2dask.timeframe import TimeframeRef
+from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.compiler import compile_workflow
 from o2dask.workflow.topology import Topology
 
@@ -88,3 +89,37 @@ class FillingSink(FolderSink):
         if ref.id.tf_counter >= self.full_at:
             raise CommitError(f"{self.folder}: no space left on device")
         return FolderSink.commit(self, ref, outputs)
+
+
+def device(readout: int, n_readouts: int) -> Iterator[tuple[TimeframeId, dict[DataRef, Columns]]]:
+    """Give what cannot be read again: the timeframes of `stream_tools`, this readout's share of each."""
+    for i in range(40):
+        mine = {ref: c for k, (ref, c) in enumerate(payloads(i).items()) if k % n_readouts == readout}
+        yield timeframe(i), mine
+
+
+device.live = True  # type: ignore[attr-defined]
+device.outputs = "d0:TST/D0;d1:TST/D1;d4:TST/D4"  # type: ignore[attr-defined]
+
+
+def nothing(readout: int, n_readouts: int) -> Iterator[tuple[TimeframeId, dict[DataRef, Columns]]]:
+    """Give nothing more."""
+    yield from ()
+
+
+nothing.live = True  # type: ignore[attr-defined]
+
+
+def unread() -> WorkflowSpec:
+    """Return the workflow without its reader, for sources that say what they give."""
+    whole = workflow()
+    return WorkflowSpec("unread", whole.processors[1:])
+
+
+def _nothing(ctx: ProcessingContext) -> None:
+    """Do nothing."""
+
+
+def nothing_to_do() -> WorkflowSpec:
+    """Return a workflow that keeps nothing."""
+    return WorkflowSpec("idle", (DataProcessorSpec("idle", inputs="", outputs="", algorithm=_nothing),))

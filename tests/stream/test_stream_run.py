@@ -21,6 +21,7 @@ from o2dask.runners.testing import contents, workers
 from o2dask.stream.settings import StreamSettings
 
 N = 40
+FLOWS = Path(__file__).with_name("stream_flows.py")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,9 @@ def stream(tmp_path, cluster, ctf):
     with Client(cluster, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
 
-    def run(resume=False, full_at=1 << 30, progress=None, stop=None, settings=(), options=(), **source):
+    def run(
+        resume=False, full_at=1 << 30, progress=None, stop=None, settings=(), options=(), left_over=False, **source
+    ):
         sink = FillingSink(str(tmp_path / "out"), PATTERNS, full_at)
         chosen = BatchSettings(
             scheduler=cluster.scheduler_address, journal=tmp_path / "log", resume=resume, **dict(settings)
@@ -67,7 +70,7 @@ def stream(tmp_path, cluster, ctf):
             progress=progress,
             stop=stop,
         )
-        assert not list(base.iterdir()), "the spool is gone"
+        assert bool(list(base.iterdir())) == left_over, "the spool is gone"
         return report
 
     return run
@@ -126,11 +129,27 @@ def test_an_endless_stream_is_drained_when_it_is_stopped(stream, tmp_path) -> No
 
 def test_a_stop_before_the_end_is_an_interruption_that_resume_takes_up(stream, want, tmp_path) -> None:
     control = StreamControl()
-    first = stream(rate=10.0, stop=control, progress=lambda e: isinstance(e, TimeframeCommitted) and control.stop())
+    first = stream(rate=2.0, stop=control, progress=lambda e: isinstance(e, TimeframeCommitted) and control.stop())
     assert first.interrupted and 0 < first.n_committed < N and not first.abandoned
     second = stream(resume=True)
     assert second.ok and second.n_already_done == first.n_committed
     assert contents(tmp_path / "out") == want
+
+
+def test_what_a_live_source_gave_is_not_lost_when_the_disk_fills(stream, tmp_path, want) -> None:
+    """The source gives each timeframe once: what a failed run did not commit lies in the spool until it goes on."""
+    first = stream(full_at=10, source=f"{FLOWS}:device", session="live", left_over=True, options={"sleep": 0.02})
+    given = {int(path.name.split("_")[2]) for path in (tmp_path / "shm/o2dask-live").glob("TF_*")}
+    assert "no space left" in first.failure and given and min(given) >= first.n_committed
+    second = stream(resume=True, source=f"{FLOWS}:nothing", session="live", options={"sleep": 0.02})
+    assert second.ok, second
+    got = contents(tmp_path / "out")
+    assert len(got) == len(PATTERNS) * (first.n_committed + second.n_committed)
+    assert got == {name: want[name] for name in got}
+    assert {r.timeframe.tf_counter for r in (*first.committed, *second.committed)} == given | set(
+        range(first.n_committed)
+    )
+    assert order(tmp_path) == sorted(given | set(range(first.n_committed)))
 
 
 def test_a_paused_stream_does_nothing_until_it_goes_on(stream) -> None:

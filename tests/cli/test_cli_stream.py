@@ -1,0 +1,78 @@
+"""``o2dask stream`` as a user runs it: to its end, stopped, wrong, and what it then says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STREAM = Path(__file__).parents[1] / "stream"
+FLOWS = STREAM / "stream_flows.py"
+O2DASK = [sys.executable, "-c", "from o2dask.cli.main import main; main()", "stream"]
+
+
+def command(*words: object) -> list[str]:
+    return [*O2DASK, *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{STREAM}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+def run(*words: object, limit_s: float = 240.0) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(*words), capture_output=True, text=True, env=environment(), timeout=limit_s, check=False
+    )
+
+
+def test_a_users_source_and_workflow_end_with_a_summary_and_status_0(tmp_path) -> None:
+    """The reader is put in front of the workflow: the source says what it gives."""
+    done = run(
+        "--workflow", f"{FLOWS}:unread", "--source", f"{FLOWS}:device", "--readout", 2, "--workers", 1,
+        "--out", tmp_path / "out", "--keep", "TST/SUM", "-o", f"order.out={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"40 of 40 timeframes committed to {tmp_path / 'out'} in")
+    assert "stream of 2 readouts on the scheduler at tcp://" in done.stderr
+    assert len(list((tmp_path / "out").glob("run7_tf*"))) == 40
+    assert (tmp_path / "order.txt").read_text().split() == [str(i) for i in range(40)]
+
+
+def test_ctrl_c_drains_an_endless_stream_and_its_counts_are_live(tmp_path) -> None:
+    """The stream is over when all that was read out is committed: that is no failure."""
+    words = ("--workflow", f"{FLOWS}:nothing_to_do", "--source", "enumerate:10", "--loop", "--rate", 50, "--workers", 1)
+    process = subprocess.Popen(
+        command(*words, "--log-json"), stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+    )
+    events = []
+    try:
+        for line in process.stderr:
+            events.append(json.loads(line))
+            if sum(e["event"] == "timeframe_committed" for e in events) == 20:
+                os.kill(process.pid, signal.SIGINT)
+            if events[-1]["event"] == "summary":
+                break
+        assert process.wait(60) == 0, events[-3:]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    summary = events[-1]
+    assert summary["n_committed"] >= 20 and summary["source"]["built"] == summary["n_committed"]
+    assert next(e for e in events if e["event"] == "started")["is_stream"]
+
+
+def test_what_is_wrong_is_told_in_one_line_before_anything_starts(tmp_path) -> None:
+    started = time.monotonic()
+    for words, told in (
+        (("--source", "replay:nowhere.ctf"), "nowhere.ctf"),
+        (("--source", "enumerate:x"), "want a number"),
+        (("--source", "enumerate:1", "--when-full", "spill"), "--spill FOLDER"),
+        (("--source", "enumerate:1", "--when-full", "burst"), "when full: want one of"),
+        (("--source", "enumerate:1", "--keep", "TST/X"), "--keep: of which output?"),
+    ):
+        done = run("--workflow", f"{FLOWS}:nothing_to_do", *words)
+        assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert time.monotonic() - started < 120
