@@ -14,6 +14,7 @@ import numpy as np
 from o2dask.context import ProcessingContext
 from o2dask.specs import DataProcessorSpec, Option, Task, WorkflowSpec
 from o2dask.timeframe import TimeframeId, TimeframeRef
+from o2dask.workflow.builders import time_pipeline
 from o2dask.workflow.compiler import compile_workflow
 from o2dask.workflow.topology import Topology
 
@@ -73,6 +74,21 @@ def peek(ctx: ProcessingContext) -> None:
     """Take long over one timeframe."""
     time.sleep(0.2)
     ctx.counters["peeked"] = 1
+
+
+def stamp(ctx: ProcessingContext) -> None:
+    """Note when this instance had which timeframe; the first takes long."""
+    folder, begin = Path(ctx.source.url), time.time()
+    time.sleep(0.6 if ctx.timeframe.tf_counter == 0 else 0.02)
+    with (folder / "stamps.txt").open("a") as file:
+        file.write(f"{ctx.timeframe.tf_counter} {begin} {time.time()}\n")
+
+
+def pipeline(n: int) -> Topology:
+    """Return a workflow of one processor with `n` instances."""
+    return compile_workflow(
+        WorkflowSpec("pipe", (time_pipeline(DataProcessorSpec("pipe", inputs="", outputs="", algorithm=stamp), n),))
+    )
 
 
 DIGITS, BACK = "digits:TST/DIGITS", "back:TST/SUM?lifetime=optional&feedback=true"

@@ -1,9 +1,10 @@
 """Processors beside the graph: every timeframe once and in order, or the newest only; snapshots; feedback."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from beside_flows import DIGITS, count, flow, result, timeframes
+from beside_flows import DIGITS, count, flow, pipeline, result, timeframes
 from runner_flows import StopAfter
 
 from o2dask.errors import ConfigError
@@ -11,6 +12,7 @@ from o2dask.runners.batch import run_batch
 from o2dask.runners.beside_plan import split
 from o2dask.runners.folder import FolderSink
 from o2dask.runners.inline import run_inline
+from o2dask.runners.nothing import NoSink
 from o2dask.runners.settings import BatchSettings
 from o2dask.runners.testing import contents
 from o2dask.specs import DataProcessorSpec
@@ -117,3 +119,15 @@ def test_ordered_processors_that_feed_each_other_share_a_process(tmp_path) -> No
         ("peek", ("peek",), False),
     ]
     assert [str(ref) for ref in units[0].inputs] == [DIGITS.partition(":")[2] + "/0"]
+
+
+def test_an_instance_of_a_time_pipeline_takes_its_timeframes_one_after_the_other(tmp_path, scheduler_address) -> None:
+    """Instance 0 is busy with the first timeframe for long: the third waits for it, the second does not."""
+    refs = [replace(ref, url=str(tmp_path)) for ref in timeframes(12)]
+    assert run_batch(pipeline(2), refs, NoSink(), settings=BatchSettings(scheduler=scheduler_address)).ok
+    lines = (tmp_path / "stamps.txt").read_text().splitlines()
+    stamps = {int(i): (float(begin), float(end)) for i, begin, end in map(str.split, lines)}
+    assert sorted(stamps) == list(range(12))
+    for i in range(10):
+        assert stamps[i][1] <= stamps[i + 2][0], f"timeframe {i + 2} did not wait for {i}"
+    assert stamps[1][0] < stamps[0][1]
