@@ -48,8 +48,7 @@ class Control:
     def __init__(self, rate: float = 0.0) -> None:
         self.rate, self.is_stopping = rate, False
         self.resumed_at = 0.0
-        self.n_changes = 0
-        self._running, self._changed = asyncio.Event(), asyncio.Event()
+        self._running, self._changed, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @property
     def is_running(self) -> bool:
@@ -59,6 +58,10 @@ class Control:
     async def wait_running(self) -> None:
         """Return when there is work to do, or an end to come to."""
         await self._running.wait()
+
+    async def wait_stopping(self) -> None:
+        """Return when there is an end to come to."""
+        await self._stopping.wait()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, until a command comes."""
@@ -77,10 +80,10 @@ class Control:
         elif word == "stop":
             self.is_stopping = True
             self._running.set()
+            self._stopping.set()
         elif word == "rate":
             with suppress(ValueError):
                 self.rate = max(0.0, float(value))
-        self.n_changes += 1
         self._changed.set()
 
 

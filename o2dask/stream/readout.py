@@ -8,6 +8,7 @@ import asyncio
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -145,11 +146,12 @@ class _Readout:
 
     async def _make(self) -> None:
         """Read, write and hand over, at the pace that is asked for."""
+        self._stopping = asyncio.create_task(self._control.wait_stopping())
         self._set_pace()
         breath = time.monotonic()
         readings = self._source.readings(self._announcer.next_seq)
         while not await self._is_at_end():
-            reading = await asyncio.to_thread(next, readings, _END) if self._source.blocks else next(readings, _END)
+            reading = await self._next(readings)
             if reading is _END:
                 return
             if reading is None:
@@ -161,6 +163,15 @@ class _Readout:
                 await asyncio.sleep(0)
                 breath = time.monotonic()
 
+    async def _next(self, readings: Iterator[Reading | None]) -> Any:
+        """Return the next reading; a device that gives nothing is not waited for when the stream stops."""
+        if not self._source.blocks:
+            return next(readings, _END)
+        reading = asyncio.create_task(asyncio.to_thread(next, readings, _END))
+        stopping = {self._stopping} if self._source.live else set()
+        await asyncio.wait({reading, *stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return await reading if reading.done() else _END
+
     async def _is_at_end(self) -> bool:
         """Wait while paused; return whether to come to an end, which all readouts do before the same number."""
         if not self._control.is_running:
@@ -168,7 +179,7 @@ class _Readout:
             self._set_pace()
         if not self._control.is_stopping:
             return False
-        if self._source.blocks:  # a device: what it gives, others cannot be asked to give too
+        if self._source.live:  # a device: what it gave to others it cannot be asked to give here
             return True
         if self._end is None:
             self._end = await self._queue.agree_end(self._announcer.producer, self._announcer.next_seq)
@@ -266,6 +277,7 @@ class _Readout:
     def _report_values(self, state: str) -> dict[str, Any]:
         counts = Counter(self._counts)
         counts.update(self._announcer.counts)
+        counts.update(self._source.counts)
         return {"state": state, **counts, "last_told": list(self._told)}
 
     async def _report(self) -> None:

@@ -56,6 +56,8 @@ class Source(Protocol):
         Whether what it gave once cannot be had again.
     notices : list of str
         What the user should know before it begins.
+    counts : mapping of str to int
+        What it counted so far, for the status.
     """
 
     @property
@@ -71,6 +73,11 @@ class Source(Protocol):
     @property
     def notices(self) -> list[str]:
         """What the user should know."""
+        ...
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What it counted so far."""
         ...
 
     def readings(self, first: int) -> Iterator[Reading | None]:
@@ -125,6 +132,7 @@ class EnumeratedSource:
     blocks: bool = False
     live: bool = False
     notices: list[str] = field(default_factory=list)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def readings(self, first: int) -> Iterator[Reading | None]:
         """Give them from number `first` on."""
@@ -170,6 +178,7 @@ class ReplaySource:
         self._readout, self._n_readouts, self._loop, self._raw = readout, n_readouts, loop, raw
         self._rounds = Rounds.of([ref.id for ref in self._refs])
         self._readers: dict[str, CtfReader] = {}
+        self.counts: Mapping[str, int] = {}
         self._cuts: dict[int, tuple[int, int]] = {}  # rows of this readout, by timeframe that was looked at
 
     def __len__(self) -> int:
@@ -231,7 +240,8 @@ class UserSource:
 
     Called with ``first`` too if it has a parameter of that name, and else read from its beginning and what was
     announced before is passed over; set an attribute ``live = True`` for what cannot be read again, which then goes on
-    where it is. Its columns are stored as they are, uncompressed. An item of None says that nothing came for a while.
+    where it is. A mapping ``counters`` of it is shown with the stream. Its columns are stored as they are,
+    uncompressed. An item of None says that nothing came for a while.
     """
 
     blocks = True
@@ -240,6 +250,8 @@ class UserSource:
         self._make, self._readout, self._n_readouts, self._name = make, readout, n_readouts, name
         self.notices: list[str] = []
         self.live = bool(getattr(make, "live", False))
+        counters = getattr(make, "counters", {})
+        self.counts: Mapping[str, int] = counters if isinstance(counters, Mapping) else {}
 
     def readings(self, first: int) -> Iterator[Reading | None]:
         """Give what it gives, from number `first` on."""

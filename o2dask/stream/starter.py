@@ -10,6 +10,7 @@ import array
 import gc
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -264,6 +265,9 @@ def _become(text: bytes, fds: list[int], foreign: tuple[int, ...]) -> None:
         os.environ.update(where["environment"])
         os.chdir(where["folder"])
         sys.argv[:] = [module, json.dumps(settings)]
+        random.seed()  # or all that are forked would draw the same numbers
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed()
         import_module(module).start()
         status = 0
     except BaseException as error:  # noqa: BLE001 - the fork must not go on as the process that forks

@@ -247,6 +247,33 @@ def test_a_stop_ends_all_readouts_after_the_same_timeframe(opened, ctf):
     assert status["counts"]["built"] == len(ids)
 
 
+def test_a_stop_does_not_wait_for_a_device_that_gives_nothing(opened):
+    with opened(f"{SOURCES}:hangs", n_readouts=2) as stream:
+        started(stream)
+        assert drain(stream, until=lambda ids: len(ids) == 1) == [timeframe(0)]
+        stream.feed.stop()
+        assert drain(stream, limit_s=10) == []
+        reports = stream.parts.status()["reports"]
+    assert [reports[f"readout-{k}"]["asked"] for k in range(2)] == [1, 1]
+
+
+def test_a_stop_ends_the_readouts_of_a_users_source_after_the_same_timeframe(opened):
+    with opened(f"{SOURCES}:endless", n_readouts=3) as stream:
+        started(stream)
+        ids = drain(stream, until=lambda ids: len(ids) >= 20)
+        stream.feed.stop()
+        ids += drain(stream)
+        assert stream.parts.status()["counts"]["built"] == len(ids)
+    assert sorted(ids) == [timeframe(i) for i in range(len(ids))]
+
+
+def test_readouts_draw_different_random_numbers(opened):
+    drawn = []
+    with opened(f"{SOURCES}:draws", n_readouts=3) as stream:
+        drain(started(stream), each=lambda ref: drawn.extend(c["x"][0] for c in read_timeframe(ref).values()))
+    assert len(set(drawn)) == 3
+
+
 @pytest.mark.parametrize("when_full", ["block", "drop", "spill"])
 def test_a_device_that_is_full_is_a_queue_that_is_full(stream_client, tmp_path, ctf, when_full):
     """The device holds three timeframes, the queue thinks it holds many."""

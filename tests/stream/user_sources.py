@@ -2,9 +2,14 @@
 
 import os
 import time
+from itertools import count
 from pathlib import Path
 
+import numpy as np
 from stream_tools import payloads, timeframe
+
+from o2dask.columns import Columns, Schema
+from o2dask.specs import DataRef
 
 
 def _share(i, readout, n_readouts):
@@ -53,3 +58,27 @@ def nothing(readout, n_readouts):
 
 
 nothing.live = True
+
+
+def hangs(readout, n_readouts):
+    """A device that gives one timeframe and then hangs."""
+    yield timeframe(0), _share(0, readout, n_readouts)
+    hangs.counters["asked"] += 1
+    time.sleep(1000)
+
+
+hangs.live = True
+hangs.counters = {"asked": 0}
+
+
+def endless(readout, n_readouts):
+    """Timeframes without end, each readout at its own pace."""
+    for i in count():
+        time.sleep(0.001 * readout)
+        yield timeframe(i), _share(i % 7, readout, n_readouts)
+
+
+def draws(readout, n_readouts):
+    """A random number of each readout."""
+    arrays = {"x": np.random.random(1)}  # noqa: NPY002  (the one that processes might share)
+    yield timeframe(0), {DataRef("TST", "X", readout): Columns(Schema.infer("TST/X", arrays), arrays)}
