@@ -81,7 +81,7 @@ def descriptors(small: bool) -> list[Row]:
     """Announced, built, leased, acknowledged: timeframes without bulk from 1 and 4 readouts."""
     rows = []
     for n_readouts in (1, 4):
-        n = 20_000 if small else 100_000 // n_readouts
+        n = 10_000 if small else 100_000 // n_readouts
         settings = StreamSettings(source=f"enumerate:{n}", n_readouts=n_readouts, max_timeframes=20_000)
         rate = n / through(settings, n)
         what = f"descriptors of {n_readouts} readout{'s' * (n_readouts > 1)}, announced, built, leased, settled"
@@ -107,7 +107,7 @@ def latency(small: bool) -> list[Row]:
 
 def bulk(small: bool) -> list[Row]:
     """Timeframes of 10 MB in turn with the baselines; medians over rounds."""
-    n_bytes, n, n_rounds = 10_000_000, (60, 200)[not small], (2, 5)[not small]
+    n_bytes, n, n_rounds = 10_000_000, (40, 200)[not small], (1, 5)[not small]
     figures: dict[str, list[float]] = {"stream": [], "copy": [], "zmq": []}
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="o2dask-bench-") as name:
         folder = Path(name)
@@ -145,14 +145,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--small", action="store_true", help="a quick run, for CI")
-    parser.add_argument("--soak", type=float, help="run for so many minutes in the end; default: 0.2 with --small")
+    parser.add_argument("--soak", type=float, help="run for so many minutes in the end; default: 0.1 with --small")
     parser.add_argument("--only", nargs="*", default=[], choices=[*MEASURES, "soak"], help="some of the measures")
     args = parser.parse_args()
     rows: list[Row] = []
     for name, measure in MEASURES.items():
         if not args.only or name in args.only:
             rows += [row | {"measure": name} for row in measure(args.small)]
-    minutes = args.soak or (0.2 if "soak" in args.only or (args.small and not args.only) else 0.0)
+    minutes = args.soak or (0.1 if "soak" in args.only or (args.small and not args.only) else 0.0)
     if minutes:
         most = next((row["value"] for row in rows if row["measure"] == "small"), 5000.0)
         rows += [row | {"measure": "soak"} for row in soak(minutes, most)]
