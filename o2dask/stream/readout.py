@@ -203,7 +203,7 @@ class _Readout:
                 return
             await self._control.sleep(wait_s)
 
-    async def _no_pace(self, since: float) -> None:
+    def _no_pace(self, since: float) -> None:
         """Time spent waiting for room is not made up for: that would be a burst."""
         self._due_s += time.monotonic() - since
 
@@ -238,7 +238,7 @@ class _Readout:
         if not self._announcer.may_write(n_bytes):
             since = time.monotonic()
             await self._announcer.wait_for(n_bytes)
-            await self._no_pace(since)
+            self._no_pace(since)
 
     async def _written(self, reading: Reading) -> tuple[int, int] | None:
         """Return the size of the part written and what of it is on the device [bytes]; None if it is dropped."""
@@ -252,6 +252,8 @@ class _Readout:
             write_part(path, timeframe, batch)
 
         total = reading.total_bytes or self._settings.n_readouts * batch.nbytes
+        if not self._announcer.fits(total):
+            await self._announcer.wait_room(0.0)  # what it knows of the room may be old
         while True:
             fits = self._announcer.fits(total) and not (spills and self._announcer.is_full)
             for spilled in [False] * fits + [True] * spills:
@@ -264,7 +266,7 @@ class _Readout:
             self._counts["waited_for_device"] += 1
             since = time.monotonic()
             await self._announcer.wait_room(FULL_S)
-            await self._no_pace(since)
+            self._no_pace(since)
 
     # -- what it tells
 

@@ -111,8 +111,8 @@ def test_nothing_is_lost_and_nothing_comes_twice_when_processes_are_killed(opene
 
 
 def test_the_room_on_the_device_is_kept(opened, tmp_path):
-    ctf = write_ctf(tmp_path / "big.ctf", 12, rows=20_000)
-    part = 0.6 * Path(ctf).stat().st_size / 12  # the larger of two
+    ctf = write_ctf(tmp_path / "big.ctf", 4, rows=8_000)
+    part = 0.6 * Path(ctf).stat().st_size / 4  # the larger of two
     with opened(f"replay:{ctf}", n_readouts=2, max_bytes=int(6 * part), loop=True) as stream:
         most = 0
 
