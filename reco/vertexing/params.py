@@ -57,10 +57,10 @@ class VertexParams:
         Weight of what belongs to no vertex [tracks]; high makes small vertices smaller.
     min_tracks : int
         Tracks that a vertex needs; 2 keeps peripheral pp collisions at the price of random pairs.
-    satellite_share, satellite_reach : float
+    satellites : tuple of (share, reach)
         A vertex with fewer than this share of the contributors of another one within this reach [time bins] is taken
-        for that one's tail; lower leaves satellites of central collisions, higher loses peripheral collisions that
-        overlap with central ones.
+        for that one's tail: decays, conversions and loopers point to other times. Lower leaves satellites of central
+        collisions, higher loses peripheral collisions that overlap with central ones.
     """
 
     min_clusters: int = 50
@@ -86,8 +86,7 @@ class VertexParams:
     toll: float = 0.8
     background: float = 0.02
     min_tracks: int = 2
-    satellite_share: float = 0.02
-    satellite_reach: float = 60.0
+    satellites: tuple[tuple[float, float], ...] = ((0.05, 10.0), (0.02, 60.0), (0.0025, 300.0))
 
     def __post_init__(self) -> None:
         windows = (self.n_sigma, self.n_sigma_members, self.z_max, self.z_sigmas, self.crossing_sigma, self.exit_sigma)

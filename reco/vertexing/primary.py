@@ -70,9 +70,11 @@ def _settled(seen: SeenTracks, found: Candidates, params: VertexParams) -> tuple
 
 def _is_satellite(t: np.ndarray, size: np.ndarray, params: VertexParams) -> np.ndarray:
     """Return which vertices are too small beside a neighbour in time to be more than its tail."""
-    near = np.abs(t[:, None] - t[None, :]) < params.satellite_reach
-    largest = np.where(near, size[None, :], 0).max(axis=1, initial=0)
-    return np.asarray(size < params.satellite_share * largest)
+    small = np.zeros(len(t), bool)
+    away = np.abs(t[:, None] - t[None, :])
+    for share, reach in params.satellites:
+        small |= size < share * np.where(away < reach, size[None, :], 0).max(axis=1, initial=0)
+    return small
 
 
 def write_vertices(seen: SeenTracks, found: Candidates, members: Pairs) -> tuple[Columns, Columns]:
