@@ -95,8 +95,10 @@ def analysis(
         retries=retries,
         conditions=conditions,
     )
-    result.save(out)
-    _tell(result, out, status, log_json)
+    try:
+        result.save(out)
+    finally:
+        _tell(result, out, status, log_json)
     raise typer.Exit(status)
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataframe", "Dataframes", "Frame"]
 
+TAKES_PER_GROUP = 32
+"""Parts taken of a table, per row group, from which its columns are read as a whole."""
+
 T = TypeVar("T")
 
 
@@ -214,6 +217,7 @@ class Dataframe(Frame):
         super().__init__()
         self.stored = stored
         self.expected, self.asked = expected or {}, dict[str, set[str]]()
+        self._n_takes: dict[str, int] = {}
         self.label = f"DF_{stored.number}"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -274,7 +278,9 @@ class Dataframe(Frame):
             return super().take(tree, names, rows)
         bounds = self.row_groups(tree)
         needed = groups_of(rows, bounds)
-        if 2 * len(needed) >= len(bounds):  # others are likely to want the rest
+        self._n_takes[tree] = self._n_takes.get(tree, 0) + 1
+        # Others are likely to want the rest; a loop over many small parts does.
+        if 2 * len(needed) >= len(bounds) or self._n_takes[tree] > TAKES_PER_GROUP * len(bounds):
             return super().take(tree, names, rows)
         self._read_groups(tree, lacking, needed)
         local = within(rows, bounds, needed)

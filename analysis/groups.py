@@ -49,6 +49,16 @@ def label_of(tree: str) -> str:
     return naming.lower_first(naming.stem(model.table.removeprefix("Stored"))) if model else stem
 
 
+@lru_cache(maxsize=4096)
+def _stored_inputs(tree: str, columns: tuple[str, ...], inputs: tuple[str, ...]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for name in inputs:
+        inner = getters_of(tree, columns)[name]
+        is_stored = inner.kind == "stored"
+        found.update(dict.fromkeys([inner.column] if is_stored else _stored_inputs(tree, columns, inner.inputs)))
+    return tuple(found)
+
+
 class Group:
     """Trees of one frame that share the row number; `absent` are those that should but do not, with the reason."""
 
@@ -57,6 +67,7 @@ class Group:
         self.name = name
         self.trees = trees
         self.absent = absent or {}
+        self._checked: set[str] = set()
 
     def __reduce__(self) -> tuple[object, ...]:
         return Group, (self.frame, self.name, self.trees, self.absent)
@@ -87,16 +98,14 @@ class Group:
 
     def check_types(self, getter: Getter) -> None:
         """Raise DataError unless what a getter reads is stored as the data model declares it."""
-        names = (getter.column,) if getter.column else tuple(self.stored_inputs(getter))
-        self.frame.check_types(getter.tree, names)
+        if getter.name not in self._checked:
+            names = (getter.column,) if getter.column else self.stored_inputs(getter)
+            self.frame.check_types(getter.tree, names)
+            self._checked.add(getter.name)
 
-    def stored_inputs(self, getter: Getter) -> list[str]:
+    def stored_inputs(self, getter: Getter) -> tuple[str, ...]:
         """Return the stored columns that a formula reads, itself or through others."""
-        columns: dict[str, None] = {}
-        for name in getter.inputs:
-            inner = self.input_of(getter.tree, name)
-            columns.update(dict.fromkeys([inner.column] if inner.kind == "stored" else self.stored_inputs(inner)))
-        return list(columns)
+        return _stored_inputs(getter.tree, self.frame.columns(getter.tree), getter.inputs)
 
     @cached_property
     def links(self) -> dict[str, tuple["Group", tuple[str, str]]]:

@@ -8,6 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +29,30 @@ def write_results(path: "str | os.PathLike[str]", outputs: Mapping[str, Mapping[
     CommitError
         If it cannot be written.
     DataError
-        If an output is of a kind that cannot be stored, naming it.
+        If outputs are of a kind that cannot be stored, naming them; all others are written.
     """
     import uproot
 
     final = Path(path)
     aside = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
+    left_out: list[DataError] = []
     try:
         aside.touch(exist_ok=False)
         with uproot.recreate(aside) as file:
             for task, values in outputs.items():
                 file.mkdir(task)
                 for name, value in values.items():
-                    file[f"{task}/{name}"] = _writable(value, f"{task}/{name}")
+                    try:
+                        file[f"{task}/{name}"] = _writable(value, f"{task}/{name}")
+                    except DataError as error:
+                        left_out.append(error)
         aside.replace(final)
     except OSError as error:
         raise CommitError(f"{final}: cannot be written: {error.strerror or error}") from error
     finally:
         aside.unlink(missing_ok=True)
+    if left_out:
+        raise DataError(f"{'; '.join(map(str, left_out))}; all else is in {final}")
 
 
 class SavedResults(Mapping[str, Any]):
@@ -117,16 +124,29 @@ def _root_histogram(histogram: Any) -> Any:
 def _as_json(histogram: Any) -> dict[str, Any]:
     from boost_histogram.serialization import to_uhi
 
-    return {"uhi": json.loads(json.dumps(to_uhi(histogram), default=_plain))}
+    return {"uhi": json.loads(json.dumps(to_uhi(histogram), default=_of_json))}
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+    """Return a value as JSON has it: arrays as lists, cut flows and calibrations as their fields."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return value
+
+
+def _of_json(value: Any) -> Any:
+    if (plain := _plain(value)) is value:
+        raise TypeError(f"{type(value).__name__} is nothing that JSON has")
+    return plain
 
 
 def _text(value: Any, where: str) -> str:
     try:
-        return json.dumps(value, default=_plain)
+        return json.dumps(value, default=_of_json)
     except (TypeError, ValueError) as error:
         raise DataError(f"output {where}: cannot be stored: {error}; want a histogram, numbers or lists") from None
 

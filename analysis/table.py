@@ -119,7 +119,8 @@ class Table:
         self._group.check_types(getter)
         if getter.kind == "follow":
             return self._follow(getter)
-        arguments = getter.signature.bind(*args, **kwargs).arguments
+        has_any = args or kwargs or getter.arguments  # binding takes as long as reading a few rows
+        arguments = getter.signature.bind(*args, **kwargs).arguments if has_any else {}
         return indices.wrap(self._flat(getter, arguments), self._levels)
 
     def _flat(self, getter: Getter, arguments: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import o2dask as o2
 from o2dask.analysis import execute
+from o2dask.analysis.physics.selection import CutFlow
 from o2dask.analysis.results_file import write_results
 from o2dask.analysis.running import _Sums
 from o2dask.aod import parquet
@@ -593,9 +594,12 @@ def test_every_kind_of_histogram_can_be_saved(tmp_path):
         np.testing.assert_allclose(back[f"t/{name}"].values(), histogram.values(), err_msg=name)
     assert list(back["t/labels"].axes[0]) == ["a", "b", "c"]
     assert back["t/four"] == kinds["four"]
-    with pytest.raises(DataError, match="output t/bad: cannot be stored"):
-        write_results(tmp_path / "r.root", {"t": {"bad": object()}})
-    assert "t/four" in o2.read_results(tmp_path / "r.root") and len(list(tmp_path.iterdir())) == 1
+    flow = CutFlow(("pt",), 5, (4,), (3,))
+    with pytest.raises(DataError, match=r"output t/bad: cannot be stored: object is nothing .*; all else is"):
+        write_results(tmp_path / "r.root", {"t": {"bad": object(), "n": 3, "flow": flow, "some": {2, 1}}})
+    back = o2.read_results(tmp_path / "r.root")
+    assert back["t/n"] == 3 and back["t/some"] == [1, 2] and CutFlow(**back["t/flow"]).after == [3]
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_results_show_themselves_and_plot(many):
