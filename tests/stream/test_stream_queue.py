@@ -10,6 +10,7 @@ from distributed import Client, LocalCluster
 from stream_tools import timeframe
 
 from o2dask.errors import ConfigError
+from o2dask.runners.feed import Feed
 from o2dask.stream.descriptor import Built, Part
 from o2dask.stream.errors import SchedulerGoneError, StreamError
 from o2dask.stream.feed import QueueFeed
@@ -277,6 +278,7 @@ def test_a_feed_renews_what_it_holds_and_takes_no_more_than_asked(queue, other):
 def test_stop_is_handed_on_once(queue):
     calls = []
     with QueueFeed(queue, on_stop=lambda: calls.append(1)) as feed:
+        assert isinstance(feed, Feed)
         feed.stop()
         feed.stop()
     assert calls == [1]
