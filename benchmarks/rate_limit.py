@@ -1,9 +1,9 @@
 """Rate limiting: timeframes of random cost and size under a memory budget, beside the same without a limit.
 
 Each timeframe takes a gamma-distributed CPU time (standard deviation half of the mean) in four processors and holds
-10 to 80 MB meanwhile. Limited: the default window, and a budget of 600 MiB for what is in flight, as much as four of the
-largest need by the runner's estimate: with less, two or three are in flight now and then, and where two workers have only
-two timeframes, each waits for the driver at every end (400 MiB: one per cent less busy). Unlimited: all
+10 to 80 MB meanwhile. Limited: the default window, and a budget of 600 MiB for what is in flight, as much as four of
+the largest need by the runner's estimate. With less, two or three are in flight now and then, and where two workers
+have two timeframes only, each waits for the driver at every end (400 MiB: one per cent less busy). Unlimited: all
 timeframes at once. A pool of processes without any framework is the least that either can cost.
 
     python benchmarks/rate_limit.py [--small] [--json FILE] [--workers 2] [--page FILE]
