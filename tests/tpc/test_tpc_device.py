@@ -20,6 +20,7 @@ _LOAD = """
 import sys
 import numpy as np
 from o2dask.columns import Columns
+from o2dask.reco.tpc.params import TpcTrackingParams
 from o2dask.reco.tpc.reconstruct import reconstruct
 from o2dask.reco.tpc.schema import CLUSTERNATIVE
 from o2dask.reco.tpc.calibration import TpcCalibration
@@ -29,16 +30,27 @@ flawed = TpcCalibration.of(
     corrections=CorrectionMap.from_function(lambda sector, x, y, z: (20 / x, 30 / x, 1e-3 * z)),
 )
 clusters = Columns(CLUSTERNATIVE, dict(np.load(sys.argv[1])))
+wide = TpcTrackingParams(pair_window=(1.5, 3.0))
 """
 _SIMULATED = """
 from o2dask.reco.tpc.device import Device
-device = Device()
-tracks, members, _ = reconstruct(clusters, None, flawed, device)
+from o2dask.reco.tpc.kernels_device import KERNELS
+
+launched = set()
+
+class Recording(Device):
+    def run(self, launcher, n, *arguments):
+        launched.update([launcher] if n else [])
+        super().run(launcher, n, *arguments)
+
+device = Recording()
+tracks, members, _ = reconstruct(clusters, wide, flawed, device)
+assert launched == set(KERNELS), [f.__name__ for f in set(KERNELS) - launched]
 nothing = Columns(CLUSTERNATIVE, {name: column[:0] for name, column in np.load(sys.argv[1]).items()})
 none, _, _ = reconstruct(nothing, backend=device)
 assert none.n_rows == 0
 device.copied.update(up=0, down=0)
-again, _, _ = reconstruct(clusters, None, flawed, device)
+again, _, _ = reconstruct(clusters, wide, flawed, device)
 print(*device.copied.values())
 assert all(np.array_equal(again[name], tracks[name]) for name in tracks.schema.names), "scratch of before was seen"
 np.savez(sys.argv[2], cluster=members["cluster"], **{name: tracks[name] for name in tracks.schema.names})
@@ -66,7 +78,7 @@ class Compiling(Backend):
             done.add(launcher)
         launcher(*arguments)
 
-reconstruct(clusters, None, flawed, Compiling())
+reconstruct(clusters, wide, flawed, Compiling())
 assert done == set(KERNELS), set(KERNELS) - done
 rows = numba.float32[:, ::1]
 print(cuda.compile_ptx(take_kernel.py_func, (rows, numba.int32[::1], rows), cc=capability)[0])
@@ -88,13 +100,17 @@ def _run(script: str, *arguments: str, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def event(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Columns]:
-    """Return a file with the clusters of six tracks, one of them across the central electrode, and the clusters."""
+    """Return a file with the clusters of seven tracks, and the clusters.
+
+    One crosses the central electrode, one runs beside another, one is soft enough to be a leg of a looper.
+    """
     from o2dask.reco.tpc.simulation import simulate_tpc
 
-    pt, eta, phi = (0.4, 1.0, 0.25, 3.0, 0.8, 0.6), (0.3, -0.5, 0.7, -0.2, 0.1, -0.045), (0.1, 0.9, 2.0, 3.1, 4.4, 5.2)
-    vertex = np.zeros((6, 3))
+    pt, eta = (0.4, 1.0, 0.19, 3.0, 0.8, 0.6, 3.0), (0.3, -0.5, 0.7, -0.2, 0.1, -0.045, -0.206)
+    phi, pdg = (0.1, 0.9, 2.0, 3.1, 4.4, 5.2, 3.102), (211, -211, 211, -211, 211, -211, -211)
+    vertex = np.zeros((7, 3))
     vertex[5, 2] = 6.0
-    made = simulate_tpc(*shoot([211, -211] * 3, pt, eta, phi, vertex=vertex), n_bcs=N_BCS)
+    made = simulate_tpc(*shoot(pdg, pt, eta, phi, vertex=vertex), n_bcs=N_BCS)
     clusters = made.payloads["TPC/CLUSTERNATIVE"]
     path = tmp_path_factory.mktemp("device") / "clusters.npz"
     np.savez(path, **{name: clusters[name] for name in clusters.schema.names})
@@ -104,6 +120,7 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Columns]:
 def test_tracks_in_the_cuda_simulator_equal_those_of_the_cpu(event: tuple[Path, Columns], tmp_path: Path) -> None:
     from o2dask.reco.calibration.objects import CorrectionMap, PadGain
     from o2dask.reco.tpc.calibration import TpcCalibration
+    from o2dask.reco.tpc.params import TpcTrackingParams
     from o2dask.reco.tpc.reconstruct import reconstruct
 
     path, clusters = event
@@ -111,7 +128,7 @@ def test_tracks_in_the_cuda_simulator_equal_those_of_the_cpu(event: tuple[Path, 
         gain=PadGain(np.full((36, 4), 0.8, np.float32)),
         corrections=CorrectionMap.from_function(lambda sector, x, y, z: (20 / x, 30 / x, 1e-3 * z)),
     )
-    tracks, members, _ = reconstruct(clusters, None, flawed)
+    tracks, members, _ = reconstruct(clusters, TpcTrackingParams(pair_window=(1.5, 3.0)), flawed)
     # The bodies run as plain Python: compiled ones do not take the simulator's arrays inside a named tuple.
     environment = {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
     told = _run(_SIMULATED, str(path), str(tmp_path / "out.npz"), **environment)
