@@ -86,7 +86,7 @@ class VertexParams:
     toll: float = 0.8
     background: float = 0.02
     min_tracks: int = 2
-    satellites: tuple[tuple[float, float], ...] = ((0.05, 10.0), (0.02, 60.0), (0.0025, 300.0))
+    satellites: tuple[tuple[float, float], ...] = ((0.05, 10.0), (0.02, 60.0), (0.001, 300.0))
 
     def __post_init__(self) -> None:
         windows = (self.n_sigma, self.n_sigma_members, self.z_max, self.z_sigmas, self.crossing_sigma, self.exit_sigma)

@@ -202,10 +202,10 @@ def test_settings_without_sense_are_refused():
         VertexParams(rounds=0)
 
 
-@pytest.mark.parametrize(("n", "away", "stays"), [(4, 200.0, False), (4, 400.0, True), (30, 200.0, True)])
+@pytest.mark.parametrize(("n", "away", "stays"), [(2, 200.0, False), (4, 400.0, True), (30, 200.0, True)])
 def test_a_few_tracks_far_from_a_central_collision_are_its_tail(n, away, stays):
     rng = np.random.default_rng(8)
-    tracks, _, _ = straight_tracks(rng, np.array([1500.0, 1500.0 + away]), np.zeros(2), np.array([4000, 2 * n]))
+    tracks, _, _ = straight_tracks(rng, np.array([1500.0, 1500.0 + away]), np.zeros(2), np.array([7000, 2 * n]))
     vertices, _ = find_primary_vertices(tracks)
     assert (np.abs(vertices["t"] / 199.606277 - 1500 - away) < 3).any() == stays
     assert vertices["n_contributors"].max() > 2000
