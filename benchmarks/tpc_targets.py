@@ -175,8 +175,12 @@ def resolution_lines(ours: dict[str, Any], o2: dict[str, Any], reference: list[d
             value, n = pooled_bin(mine, index, key)
             ratio = value / theirs[key]
             ratios.append((ratio, ratio * HALF_WIDTH_ERROR * math.sqrt(1 / max(n, 1) + 1 / theirs["n"]), index))
-        worst, error, index = max(r for r in ratios if not math.isnan(r[0]))
-        paired = [pooled_bin(mine, i, key)[0] / pooled_bin(same, i, key)[0] for i in range(len(reference)) if same]
+        ratios = [r for r in ratios if not math.isnan(r[0])]
+        if not ratios:
+            continue
+        worst, error, index = max(ratios)
+        both = [(pooled_bin(mine, i, key)[0], pooled_bin(same, i, key)[0]) for i in range(len(reference))]
+        paired = [a / b for a, b in both if not math.isnan(a + b)]
         beyond = sum(ratio - 2 * e > RATIO for ratio, e, _ in ratios)
         mean = statistics.fmean(r[0] for r in ratios)
         lo, hi = mine[0]["bins"][index]["pt"]
@@ -197,6 +201,8 @@ def pull_lines(ours: dict[str, Any], o2: dict[str, Any]) -> list[Line]:
     same = [r for name, r in o2.items() if set_of(name) in ("g1000", "g5000")]
     for key in PULLS if mine else ():
         width, n = _pull(mine, key)
+        if not n:
+            continue
         theirs, _ = _pull(same, key) if same else (NONE, 0)
         error = width * HALF_WIDTH_ERROR / math.sqrt(max(n, 1))
         low, high = PULL_RANGE
