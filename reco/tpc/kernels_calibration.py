@@ -78,7 +78,7 @@ def correct_track(i, first, row, sector, par, own_sector, bz, row_x, shifts, max
 def correct_hits(first, row, sector, par, own_sector, bz, row_x, shifts, max_z2x, y, z):
     """Run `correct_track` on every track."""
     for i in prange(par.shape[0]):
-        correct_track(i, first, row, sector, par, own_sector, bz, row_x, shifts, max_z2x, y, z)
+        correct_track(np.int64(i), first, row, sector, par, own_sector, bz, row_x, shifts, max_z2x, y, z)
 
 
 @body
@@ -94,4 +94,4 @@ def equalise(i, sector, row, pad, q_tot, q_max, gain, out_tot, out_max):
 def equalise_all(sector, row, pad, q_tot, q_max, gain, out_tot, out_max):
     """Run `equalise` on every cluster."""
     for i in prange(out_tot.shape[0]):
-        equalise(i, sector, row, pad, q_tot, q_max, gain, out_tot, out_max)
+        equalise(np.int64(i), sector, row, pad, q_tot, q_max, gain, out_tot, out_max)

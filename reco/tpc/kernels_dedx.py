@@ -81,4 +81,4 @@ def dedx_track(i, first, row, q_tot, q_max, path, drift, attachment, fraction, w
 def dedx_tracks(first, row, q_tot, q_max, path, drift, attachment, fraction, work, dedx, crossed):
     """Run `dedx_track` on every track; clusters of a track are contiguous, work (m,) float32 is scratch."""
     for i in prange(dedx.shape[0]):
-        dedx_track(i, first, row, q_tot, q_max, path, drift, attachment, fraction, work, dedx, crossed)
+        dedx_track(np.int64(i), first, row, q_tot, q_max, path, drift, attachment, fraction, work, dedx, crossed)

@@ -93,5 +93,18 @@ def fit_tracks(first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, ch
     """Run `fit_track` on every track."""
     for i in prange(par.shape[0]):
         fit_track(
-            i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, chi2_drop, par, cov, chi2, last, path
+            np.int64(i),
+            first,
+            hit_y,
+            hit_z,
+            hit_row,
+            hit_sector,
+            hit_width,
+            detector,
+            chi2_drop,
+            par,
+            cov,
+            chi2,
+            last,
+            path,
         )

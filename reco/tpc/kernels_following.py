@@ -197,7 +197,7 @@ def find_color(color, grid, detector, search, seeding, scratch, pool, pool_start
     pool_start : (37, 2) int64, first track and first hit of each sector's part.
     """
     for k in prange(12):
-        find_in_color(k, color, grid, detector, search, seeding, scratch, pool, pool_start)
+        find_in_color(np.int64(k), color, grid, detector, search, seeding, scratch, pool, pool_start)
 
 
 @body
@@ -230,4 +230,4 @@ def fill_tracks(pool, pool_start, out_start, grid, index, par, cov, first, hits)
     first (n + 1,) int32, all but its last filled; hits : cluster int32, y, z float32, row, sector uint8, all (m,).
     """
     for sector in prange(36):
-        fill_sector(sector, pool, pool_start, out_start, grid, index, par, cov, first, hits)
+        fill_sector(np.int64(sector), pool, pool_start, out_start, grid, index, par, cov, first, hits)

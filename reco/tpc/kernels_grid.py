@@ -98,7 +98,7 @@ def sort_cells(y, z, order, row_start, row_half, grid, index):
     The loop calls one function: numba 0.68 loses writes to arrays of a named tuple made in the parallel loop itself.
     """
     for key in prange(row_start.shape[0] - 1):
-        sort_row(key, y, z, order, row_start, row_half, grid, index)
+        sort_row(np.int64(key), y, z, order, row_start, row_half, grid, index)
 
 
 @body

@@ -29,7 +29,7 @@ def shift_track(i, first, shift, hit_sector, hit_z):
 def shift_hits(first, shift, hit_sector, hit_z):
     """Run `shift_track` on every track: first (n + 1,) int32, shift (n,) float32, hit_sector, hit_z (m,)."""
     for i in prange(shift.shape[0]):
-        shift_track(i, first, shift, hit_sector, hit_z)
+        shift_track(np.int64(i), first, shift, hit_sector, hit_z)
 
 
 @body
@@ -56,7 +56,7 @@ def collect_piece(p, pieces, first, out_first, hits, out):
 def collect_hits(pieces, first, out_first, hits, out):
     """Run `collect_piece` on every piece."""
     for p in prange(pieces.shape[0]):
-        collect_piece(p, pieces, first, out_first, hits, out)
+        collect_piece(np.int64(p), pieces, first, out_first, hits, out)
 
 
 @body
@@ -77,4 +77,4 @@ def drift_of_row(key, z, order, row_start, span):
 def drift_of_rows(z, order, row_start, span):
     """Run `drift_of_row` on every sector row."""
     for key in prange(span.shape[0]):
-        drift_of_row(key, z, order, row_start, span)
+        drift_of_row(np.int64(key), z, order, row_start, span)

@@ -29,5 +29,6 @@ def launcher(function: Callable[..., Any]) -> Any:
 
     The loop must call one body and do nothing else: numba 0.68 loses writes to arrays of a named tuple that are made in
     the parallel loop itself.
+    Hand the index on as np.int64: it is unsigned in the loop, and bodies would be compiled for both.
     """
     return njit(cache=True, nogil=True, error_model="numpy", fastmath=_FASTMATH, parallel=True)(function)

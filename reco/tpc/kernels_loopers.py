@@ -84,4 +84,4 @@ def find_next_leg(a, legs, tolerance, follower, distance):
 def find_next_legs(legs, tolerance, follower, distance):
     """Run `find_next_leg` on every leg."""
     for a in prange(follower.shape[0]):
-        find_next_leg(a, legs, tolerance, follower, distance)
+        find_next_leg(np.int64(a), legs, tolerance, follower, distance)

@@ -184,4 +184,4 @@ def find_partner(o, ends, detector, matching, partner, chi2, shift):
 def find_partners(ends, detector, matching, partner, chi2, shift):
     """Run `find_partner` on every track; partner (n,) int32, chi2 and shift (n,) float32 are filled."""
     for o in prange(partner.shape[0]):
-        find_partner(o, ends, detector, matching, partner, chi2, shift)
+        find_partner(np.int64(o), ends, detector, matching, partner, chi2, shift)

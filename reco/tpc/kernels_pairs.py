@@ -58,7 +58,7 @@ def note_owner(i, first, cluster, owner):
 def note_owners(first, cluster, owner):
     """Run `note_owner` on every track."""
     for i in prange(first.shape[0] - 1):
-        note_owner(i, first, cluster, owner)
+        note_owner(np.int64(i), first, cluster, owner)
 
 
 @body
@@ -107,7 +107,7 @@ def find_beside(i, first, hits, owner, source, grid, detector, window, beside, c
 def find_all_beside(first, hits, owner, source, grid, detector, window, beside, count):
     """Run `find_beside` on every track."""
     for i in prange(beside.shape[0]):
-        find_beside(i, first, hits, owner, source, grid, detector, window, beside, count)
+        find_beside(np.int64(i), first, hits, owner, source, grid, detector, window, beside, count)
 
 
 @body
@@ -346,4 +346,4 @@ def untangle(i, pairs, first, hits, detector, chi2_drop, fitted, scratch):
 def untangle_all(pairs, first, hits, detector, chi2_drop, fitted, scratch):
     """Run `untangle` on every pair."""
     for i in prange(pairs.shape[0]):
-        untangle(i, pairs, first, hits, detector, chi2_drop, fitted, scratch)
+        untangle(np.int64(i), pairs, first, hits, detector, chi2_drop, fitted, scratch)

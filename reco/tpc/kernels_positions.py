@@ -29,4 +29,4 @@ def locate(i, sector, pad_row, time, pad, sigma_pad, sigma_time, pads, times, y,
 def locate_all(sector, pad_row, time, pad, sigma_pad, sigma_time, pads, times, y, z, widths):
     """Run `locate` on every cluster."""
     for i in prange(y.shape[0]):
-        locate(i, sector, pad_row, time, pad, sigma_pad, sigma_time, pads, times, y, z, widths)
+        locate(np.int64(i), sector, pad_row, time, pad, sigma_pad, sigma_time, pads, times, y, z, widths)
