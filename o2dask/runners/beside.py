@@ -234,8 +234,9 @@ class Beside:
 
     @property
     def n_left(self) -> int:
-        """How many timeframes wait to be handed on, or are being dealt with."""
-        return len(self._settled) + sum(keeper.n_waiting for keeper in self._keepers.values())
+        """How many timeframes wait to be handed on, or are being dealt with, and processors to be ended."""
+        keepers = self._keepers.values()
+        return len(self._settled) + sum(keeper.n_waiting + (not keeper.has_ended) for keeper in keepers)
 
     def __enter__(self) -> Self:
         return self

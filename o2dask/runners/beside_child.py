@@ -108,7 +108,7 @@ class _Server:
             word, source, path = message
             answer: Any
             try:
-                if word == "run":
+                if word in ("run", "restore"):
                     self._restore(source)
             except Exception as error:  # noqa: BLE001 - without its state it must not go on
                 send(self._sock, f"processor {self._unit.name!r} cannot take up its snapshot: {error!r}")

@@ -15,14 +15,14 @@ from typing import Any
 
 from o2dask.errors import CommitError, O2DaskError
 from o2dask.monitoring.events import Event, OutputLost, ProcessorRestarted
-from o2dask.runners.beside_child import COMMAND, write_file
+from o2dask.runners.beside_child import COMMAND, included, write_file
 from o2dask.runners.beside_plan import BesideUnit
 from o2dask.runners.child import BEGUN
 from o2dask.runners.isolation import DEADLINE_S, back_off
 from o2dask.runners.payload import send
-from o2dask.runners.process import START_S, ChildProcess, LostError
+from o2dask.runners.process import END_S, START_S, ChildProcess, LostError
 from o2dask.specs import DataProcessorSpec
-from o2dask.timeframe import TimeframeRef
+from o2dask.timeframe import TimeframeId, TimeframeRef
 
 __all__ = ["BesideKeeper", "Told"]
 
@@ -69,9 +69,31 @@ class _Process(ChildProcess):
         if begun != BEGUN:
             raise CommitError(str(begun))
         answer, told = self._answer(limit_s, "deadline")
-        for name, level, text in told:
-            logging.getLogger(name).log(level, "%s", text)
+        _log(told)
         return answer
+
+    def end(self) -> None:
+        """Let the processors end; LostError if the process dies of it."""
+        try:
+            send(self._sock, None)
+        except OSError:
+            raise self._died() from None
+        _log(self._answer(END_S, "deadline"))
+
+
+def _log(told: list[tuple[str, int, str]]) -> None:
+    for name, level, text in told:
+        logging.getLogger(name).log(level, "%s", text)
+
+
+def _last_of(snapshot: str) -> TimeframeRef | None:
+    """Return a timeframe that a snapshot includes, None if there is none."""
+    rows = included(snapshot).rows()
+    if not rows:
+        return None
+    run, n_orbits, offset, _, end = rows[-1]
+    id_ = TimeframeId(run=run, tf_counter=end - 1, first_orbit=offset + (end - 1) * n_orbits, n_orbits=n_orbits)
+    return TimeframeRef(id=id_, url=snapshot, index=0)
 
 
 class BesideKeeper:
@@ -96,6 +118,8 @@ class BesideKeeper:
     ) -> None:
         self.unit, self._topology, self._spec, self._folder, self._publish = unit, topology, spec, folder, publish
         self.snapshot = f"{folder}/snapshot.npz"
+        self._ended = f"{folder}/ended"
+        self._last: TimeframeRef | None = None
         self.failure = ""
         self._limit_s = spec.deadline_s or DEADLINE_S
         self._queue: deque[tuple[TimeframeRef, str]] = deque()
@@ -111,6 +135,11 @@ class BesideKeeper:
         self._process: _Process | None = None
         self._thread = threading.Thread(target=self._live, name=f"o2dask-beside-{unit.name}", daemon=True)
         self._thread.start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all that a snapshot has was seen to its end, by this run or an earlier one."""
+        return not Path(self.snapshot).exists() or Path(self._ended).exists()
 
     @property
     def n_waiting(self) -> int:
@@ -165,9 +194,7 @@ class BesideKeeper:
                 self._one(*item)
                 self._is_busy = False
                 self._save(SAVE_EVERY)
-            self._save(1)
-            if self._process is not None:
-                self._process.finish()
+            self._end()
         except (CommitError, OSError) as error:
             self.failure = f"processor {self.unit.name!r} beside the graph: {error}"
         finally:
@@ -176,6 +203,26 @@ class BesideKeeper:
             if self._process is not None:
                 with suppress(OSError):
                     self._process.kill()
+
+    def _end(self) -> None:
+        """Save, and have the processors end (``end_of_stream``) with all they have got, whoever is killed meanwhile."""
+        for _ in range(TRIES + 1):
+            try:
+                if self._process is None:
+                    self._start()
+                    if self._replay():
+                        continue
+                self._save(1)
+                if self._process is None or (self.unit.is_ordered and self._unsaved):
+                    continue
+                if (source := self._last or _last_of(self.snapshot)) is not None and self.unit.is_ordered:
+                    self._process.ask("restore", source, "", self._limit_s)
+                self._process.end()
+                Path(self._ended).touch()
+                return
+            except LostError as lost:
+                self._lost_process(lost)
+        log.warning("processor %s beside the graph dies when it is to end", self.unit.name)
 
     def _next(self) -> tuple[TimeframeRef, str] | None:
         while True:
@@ -191,6 +238,8 @@ class BesideKeeper:
 
     def _one(self, ref: TimeframeRef, path: str) -> None:
         """Have one timeframe done, as often as its process dies of something else."""
+        self._last = ref
+        Path(self._ended).unlink(missing_ok=True)
         while True:
             try:
                 if self._process is None:

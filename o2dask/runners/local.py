@@ -6,6 +6,7 @@ Knows Dask's clusters and settings; no timeframe, no run.
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import dask
 from dask.system import CPU_COUNT
 from distributed import LocalCluster, Nanny
+from distributed.core import Status
 
 from o2dask.errors import ConfigError
 from o2dask.runners.settings import BatchSettings
@@ -111,18 +113,33 @@ def start_gpu(settings: BatchSettings, memory: int) -> tuple[Any, str]:
 def close_cluster(cluster: Any) -> None:
     """Close a cluster of ours; workers that do not go within Dask's 5 s (a busy machine, a kernel) are killed.
 
-    Dask would raise TimeoutError here, after all results are safe.
+    Dask would raise TimeoutError here, after all results are safe, or wait for ever: so it closes in a thread, which is
+    left alone when that takes too long.
     """
     pids = [nanny.pid for nanny in cluster.workers.values() if getattr(nanny, "pid", None)]
-    try:
-        cluster.close(timeout=CLOSE_S)
-    except (TimeoutError, OSError) as error:
-        log.warning("workers did not close in time and are killed: %s", error or type(error).__name__)
-        for pid in pids:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+    if _closes(cluster, CLOSE_S):
+        return
+    log.warning("workers did not close in time and are killed")
+    for pid in pids:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    if not _closes(cluster, CLOSE_S / 4):
+        cluster.status = Status.closed  # or Dask tries it again when this process ends
+
+
+def _closes(cluster: Any, limit_s: float) -> bool:
+    """Close a cluster; return whether it did within `limit_s` [s]."""
+    done: list[bool] = []
+
+    def close() -> None:
         with suppress(TimeoutError, OSError, AssertionError):
-            cluster.close(timeout=CLOSE_S)
+            cluster.close()
+            done.append(True)
+
+    thread = threading.Thread(target=close, name="o2dask-close", daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    return bool(done)
 
 
 def common_options(settings: BatchSettings) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Sum(Task):
     """Add timeframes up, in order; write the sum and the order into a file at the end."""
 
     out = Option("", "folder")
+    fragile = Option(False, "whether its process is killed the first time it is to end")
 
     def init(self, ctx: ProcessingContext) -> None:
         self.sum, self.seen = 0, []
@@ -66,6 +67,10 @@ class Sum(Task):
         self.sum, self.seen = int(arrays["sum"][0]), arrays["seen"].tolist()
 
     def end_of_stream(self, ctx: ProcessingContext) -> None:
+        if self.fragile and not (mark := Path(self.out) / "killed-at-the-end").exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(60)
         if self.out:
             Path(self.out, "sum.txt").write_text(f"{self.sum}\n{' '.join(map(str, self.seen))}\n")
 
@@ -94,7 +99,7 @@ def pipeline(n: int) -> Topology:
 DIGITS, BACK = "digits:TST/DIGITS", "back:TST/SUM?lifetime=optional&feedback=true"
 
 
-def flow(out: str = "", *more: DataProcessorSpec, slow: bool = False) -> Topology:
+def flow(out: str = "", *more: DataProcessorSpec, slow: bool = False, fragile: bool = False) -> Topology:
     """Return the topology."""
     processors = [
         DataProcessorSpec(
@@ -108,7 +113,7 @@ def flow(out: str = "", *more: DataProcessorSpec, slow: bool = False) -> Topolog
         processors.append(
             DataProcessorSpec("peek", inputs=DIGITS, outputs="", algorithm=peek, labels=("asynchronous",))
         )
-    return compile_workflow(WorkflowSpec("beside", tuple(processors)), {"sum": {"out": out}})
+    return compile_workflow(WorkflowSpec("beside", tuple(processors)), {"sum": {"out": out, "fragile": fragile}})
 
 
 def timeframes(n: int, special: dict[int, str] | None = None) -> list[TimeframeRef]:
