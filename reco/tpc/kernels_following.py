@@ -86,7 +86,9 @@ def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
     """
     for k in range(N_ROWS):
         hits[k] = -1
-    n, row_in, sector_in = walk(par, cov, sector, row, -1, hits, hit_sector, sector, 7, grid, detector, search)
+    n, row_in, sector_in = walk(
+        par, cov, sector, row, np.int64(-1), hits, hit_sector, sector, np.int64(7), grid, detector, search
+    )
     if n < 8:
         return 0, 0, 0, 0
     row_out, sector_out = row, sector
@@ -96,7 +98,7 @@ def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
         reset_cov(cov, np.float32(0.1), np.float32(1e-4), np.float32(0.1))
         if row < N_ROWS - 1:
             k_out, row_beyond, sector_beyond = walk(
-                par, cov, sector, row + 1, 1, hits, hit_sector, sector, 0, grid, detector, search
+                par, cov, sector, row + 1, np.int64(1), hits, hit_sector, sector, np.int64(0), grid, detector, search
             )
             if k_out > 0:
                 row_out, sector_out = row_beyond, sector_beyond
@@ -105,7 +107,7 @@ def follow(sector, row, par, cov, hits, hit_sector, grid, detector, search):
         for k in range(15):
             cov[k] *= _WIDEN
         _, row_out, sector_out = walk(
-            par, cov, sector_in, row_in, 1, hits, hit_sector, sector, 0, grid, detector, search
+            par, cov, sector_in, row_in, np.int64(1), hits, hit_sector, sector, np.int64(0), grid, detector, search
         )
     for k in range(row_out + 1, N_ROWS):
         hits[k] = -1
