@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from o2dask.reco.tpc.kernels_jit import body, launcher
+from o2dask.reco.tpc.kernels_jit import body, inlined, launcher
 
 __all__ = ["cell_of", "count_rows", "drift_range", "fill_rows", "nearest", "row_offset", "sort_cells", "sort_row"]
 
@@ -101,7 +101,7 @@ def sort_cells(y, z, order, row_start, row_half, grid, index):
         sort_row(np.int64(key), y, z, order, row_start, row_half, grid, index)
 
 
-@body
+@inlined
 def nearest(grid, sector, row, half, y, z, wy, wz, vy, vz):
     """Return the unused cluster with the least dy2/vy + dz2/vz within (wy, wz) [cm] of (y, z), or -1."""
     ny = np.int64(grid.row_ny[row])
