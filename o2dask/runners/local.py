@@ -169,6 +169,10 @@ def worker_config(n: int) -> dict[str, Any]:
         "distributed.admin.low-level-log-length": 100,
         "distributed.deploy.lost-worker-timeout": f"{STUCK_AFTER_S:.0f}s",
         "optimization.fuse.delayed": False,
+        # Every server looks at its loop 50 times a second by default, and every worker at its stacks 100 times: a
+        # twentieth of a core that nobody reads here.
+        "distributed.admin.tick.interval": "500ms",
+        "distributed.worker.profile.enabled": False,
         # A worker without work looks for some this often; the default of 1 s leaves it idle for several tasks.
         "distributed.scheduler.work-stealing-interval": "50ms",
         "distributed.scheduler.bandwidth": 400_000_000,  # bytes/s of numpy over loopback, 300 to 660 MB/s measured
