@@ -15,7 +15,7 @@ _LAZY = {
     "ConfigurableAxis": "o2dask.analysis.configuration",
     "ConfigurableGroup": "o2dask.analysis.configuration",
     "Dataframe": "o2dask.analysis.frames",
-    "Dataframes": "o2dask.analysis.frames",
+    "Dataframes": "o2dask.analysis.dataframes",
     "Filter": "o2dask.analysis.task",
     "Filtered": "o2dask.analysis.declarations",
     "Hist": "hist",

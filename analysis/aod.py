@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
+from o2dask.analysis.dataframes import Dataframes
 from o2dask.analysis.errors import RowError
-from o2dask.analysis.frames import Dataframe, Dataframes
+from o2dask.analysis.frames import Dataframe
 from o2dask.analysis.table import Table
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
-"""Frames: what holds tables. `Dataframe` is one timeframe's tables, `Dataframes` many of them end to end.
+"""Frames: what holds tables. `Dataframe` is one timeframe's tables; many end to end are `dataframes.Dataframes`.
 
 Knows which tables there are under which names and keeps the columns once read; how they are stored is the business of
-`o2dask.aod`. Index columns of `Dataframes` count the rows of all dataframes before.
+`o2dask.aod`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,20 +14,18 @@ import numpy as np
 
 from o2dask.analysis import naming
 from o2dask.analysis.errors import UnknownColumnError, UnknownNameError, close_to
-from o2dask.analysis.getters import getters_of
 from o2dask.analysis.groups import Group, aligned_stems, label_of
 from o2dask.analysis.hints import maker_of
 from o2dask.analysis.indices import Rows, groups_of, moved, n_of, part_of, runs, within
-from o2dask.analysis.stored_arrays import as_array, check_types, chosen, end_to_end, joined_lists, shifted
+from o2dask.analysis.stored_arrays import as_array, check_types, chosen, end_to_end
 from o2dask.analysis.table import Table
 from o2dask.aod.dataframe import sliced
-from o2dask.columns import Jagged
 from o2dask.errors import DataError
 
 if TYPE_CHECKING:
     from o2dask.aod.dataframe import DataFrameSource
 
-__all__ = ["Dataframe", "Dataframes", "Frame"]
+__all__ = ["Dataframe", "Frame", "difference_of"]
 
 TAKES_PER_GROUP = 32
 """Parts taken of a table, per row group, from which its columns are read as a whole."""
@@ -66,7 +64,7 @@ class Frame(ABC):
 
     def _misaligned(self, tree: str, head: str) -> str:
         """Return why a tree cannot be joined to its head, "" if it can."""
-        return _difference(self, tree, self.n_rows(tree), head, self.n_rows(head))
+        return difference_of(self, tree, self.n_rows(tree), head, self.n_rows(head))
 
     def load(self, tree: str, names: list[str]) -> list[Any]:
         """Return stored columns, read on first use, all those still missing at once; jagged ones as awkward arrays."""
@@ -308,104 +306,7 @@ class Dataframe(Frame):
         return self.stored.read(tree, columns=names)
 
 
-class Dataframes(Frame):
-    """The tables of many timeframes, one after the other; nothing is read before it is used.
-
-    Index columns are shifted so that they count the rows of all dataframes. A table may be missing in dataframes where
-    those it is joined to are missing or empty as well.
-    """
-
-    def __init__(self, frames: Sequence[Dataframe]) -> None:
-        super().__init__()
-        self.frames = tuple(frames)
-        self.label = f"{len(self.frames)} dataframes"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle where the tables are, not what was read of them."""
-        return Dataframes, (self.frames,)
-
-    @cached_property
-    def tables(self) -> tuple[str, ...]:
-        """The trees stored in any dataframe."""
-        return tuple(dict.fromkeys(tree for frame in self.frames for tree in frame.tables))
-
-    def n_rows(self, tree: str) -> int:
-        """Return the number of rows of a tree in all dataframes."""
-        return sum(self._counts(tree))
-
-    def n_bytes(self, tree: str) -> int:
-        """Return the size of a tree in storage [bytes], in all dataframes."""
-        return sum(f.n_bytes(tree) for f in self.frames if tree in f.tables)
-
-    def _counts(self, tree: str) -> list[int]:
-        return self.cached(("counts", tree), lambda: [f.n_rows(tree) if tree in f.tables else 0 for f in self.frames])
-
-    def columns(self, tree: str) -> tuple[str, ...]:
-        """Return the columns of a tree that every dataframe with rows in it stores, in file order."""
-        return self.cached(("columns", tree), lambda: self._common_columns(tree))
-
-    def check_types(self, tree: str, names: tuple[str, ...]) -> None:
-        """Raise DataError unless stored columns have the types that the data model declares."""
-        for frame in self.frames:
-            if tree in frame.tables:
-                frame.check_types(tree, names)
-
-    def _common_columns(self, tree: str) -> tuple[str, ...]:
-        holders = [f for f in self.frames if tree in f.tables]
-        holders = [f for f in holders if f.n_rows(tree)] or holders[:1]
-        common = dict.fromkeys(holders[0].columns(tree))
-        return tuple(name for name in common if all(name in f.columns(tree) for f in holders[1:]))
-
-    def _misaligned(self, tree: str, head: str) -> str:
-        for frame, n, n_head in zip(self.frames, self._counts(tree), self._counts(head), strict=True):
-            if n != n_head:
-                return _difference(frame, tree, n, head, n_head)
-        return ""
-
-    def blocks(self, group: Group, rows: Rows) -> Iterator[Table]:
-        """Yield rows of a table dataframe by dataframe, row group by row group; what was read is dropped in between."""
-        first = 0
-        for frame, n in zip(self.frames, self._counts(group.trees[0]), strict=True):
-            own = part_of(rows, first, first + n)
-            first += n
-            if n_of(own):
-                fresh = Dataframe(frame.stored.fresh())
-                trees = tuple(tree for tree in group.trees if tree in fresh.tables)
-                yield from fresh.blocks(Group(fresh, group.name, trees), own)
-
-    def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
-        filled = [i for i, n in enumerate(self._counts(tree)) if n]
-        if not filled:
-            holder = next(f for f in self.frames if tree in f.tables)
-            return holder._read(tree, names)
-        read = [self.frames[i]._read(tree, names) for i in filled]
-        return {name: self._concatenated(tree, name, filled, [part.pop(name) for part in read]) for name in names}
-
-    def _concatenated(self, tree: str, name: str, filled: list[int], parts: list[Any]) -> Any:
-        shifts = self._shifts(tree, name)
-        if shifts is not None:
-            parts = [shifted(part, int(shifts[i])) for i, part in zip(filled, parts, strict=True)]
-        if isinstance(parts[0], Jagged):
-            return joined_lists(parts)
-        return np.concatenate(parts)
-
-    def _shifts(self, tree: str, name: str) -> np.ndarray | None:
-        """Return the rows of the target in the dataframes before each one; None for columns that are no index.
-
-        An index to a table that no dataframe stores stays as it is in the file: its rows cannot be counted.
-        """
-        getters = getters_of(tree, self.columns(tree)).values()
-        getter = next((g for g in getters if g.kind == "follow" and g.column == name), None)
-        if getter is None:
-            return None
-        target = self.resolve_target(getter.target) if getter.target else None
-        if getter.target and target is None:
-            return None
-        counts = self._counts(self.group(target).trees[0] if target else tree)
-        return np.concatenate([[0], np.cumsum(counts)[:-1]])
-
-
-def _difference(frame: Frame, tree: str, n: int, head: str, n_head: int) -> str:
+def difference_of(frame: Frame, tree: str, n: int, head: str, n_head: int) -> str:
     if n == n_head:
         return ""
     return f"{tree} in {frame.label} has {n} rows, {head} has {n_head}; they share the row number"
