@@ -20,6 +20,7 @@ from o2dask.runners.beside_plan import BesideUnit
 from o2dask.runners.beside_process import BesideKeeper, Told
 from o2dask.specs import DataRef
 from o2dask.stream.descriptor import key_of
+from o2dask.stream.ids import IdSet
 from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.topology import Topology
 
@@ -74,6 +75,7 @@ class Beside:
         self._waiting: list[TimeframeId] = []
         self._settled: dict[TimeframeId, TimeframeRef | None] = {}
         self._left: set[TimeframeId] = set()
+        self._known = IdSet()
         self._mark: TimeframeId | None = None
         if not units:
             return
@@ -138,10 +140,25 @@ class Beside:
         """Note that a timeframe is to come: later ones wait for it."""
         if self._has_ordered:
             heapq.heappush(self._waiting, ref.id)
-            self.seen(ref)
+            self._known.add(key_of(ref.id))
+            self._reached(ref)
 
-    def seen(self, ref: TimeframeRef) -> None:
-        """Note that a stream has got to a timeframe, which may be done already."""
+    def seen_done(self, ref: TimeframeRef) -> None:
+        """Note that a stream has got to a timeframe that is committed already.
+
+        A worker that outlived the driver of an earlier run may have committed it after `begin` looked: then what it
+        left is taken up here.
+        """
+        if self._has_ordered and key_of(ref.id) not in self._known:
+            ordered = [unit.name for unit in self.units if unit.is_ordered]
+            left = [name for name in ordered if Path(file_of(f"{self.folder}/{name}", ref.id)).exists()]
+            if any(key_of(ref.id) not in included(self._keepers[name].snapshot) for name in left):
+                self.taken(ref)
+                self._settled[ref.id] = ref
+        self._reached(ref)
+        self._deliver()
+
+    def _reached(self, ref: TimeframeRef) -> None:
         if self._left and (self._mark is None or self._mark < ref.id):
             self._mark = ref.id
             self._deliver()

@@ -221,7 +221,7 @@ class Driver:
                 continue
             if self._ledger.is_stream and not self._ledger.admit(ref):
                 done.append(ref)
-                self._beside.seen(ref)
+                self._beside.seen_done(ref)
                 continue
             self._inside[ref.id] = ref
             self._ready.append(ref)

@@ -3,12 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from beside_flows import DIGITS, count, flow, pipeline, result, timeframes
 from runner_flows import StopAfter
 
+from o2dask.columns import Columns, Schema
 from o2dask.errors import ConfigError
 from o2dask.runners.batch import run_batch
+from o2dask.runners.beside import Beside, leave
 from o2dask.runners.beside_plan import split
 from o2dask.runners.folder import FolderSink
 from o2dask.runners.inline import run_inline
@@ -137,3 +140,20 @@ def test_an_instance_of_a_time_pipeline_takes_its_timeframes_one_after_the_other
     for i in range(10):
         assert stamps[i][1] <= stamps[i + 2][0], f"timeframe {i + 2} did not wait for {i}"
     assert stamps[1][0] < stamps[0][1]
+
+
+def test_what_a_worker_committed_after_its_driver_died_is_taken_up_when_the_stream_gets_there(tmp_path) -> None:
+    """The contribution lies in its file, and nobody but the stream, which finds it committed, tells of it."""
+    topology, refs = flow(str(tmp_path)), timeframes(4)
+    _, units = split(topology, PATTERNS)
+    digits = {units[0].inputs[0]: Columns(Schema.infer("TST/DIGITS", {"x": np.arange(3)}), {"x": np.arange(3)})}
+    with Beside(topology, units, tmp_path / "beside", resume=True) as beside:
+        beside.begin(None, lambda ref: True)
+        for ref in refs:
+            leave(beside.folder, units[0], ref, digits)
+            beside.seen_done(ref)
+            beside.seen_done(ref)
+        beside.over()
+        beside.close()
+        assert sum(told.counters.get("sum.seen", 0) for told in beside.take_told()) == 4
+    assert result(tmp_path)[1] == [0, 1, 2, 3]
