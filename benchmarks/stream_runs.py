@@ -151,8 +151,8 @@ def reconstruction(small: bool) -> list[Row]:
     n, n_warm = (8, 60)[not small], (2, 4)[not small] * N_WORKERS
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tf.ctf"
-        collisions = ("5", "20")[not small]
-        simulate = ["simulate", "--system", "pp", "--collisions", collisions, "--timeframes", "4", "--out", str(file)]
+        collisions = ("20", "200")[not small]  # 0.1 and 0.7 s of CPU each
+        simulate = ["simulate", "--system", "pp", "--collisions", collisions, "--timeframes", "2", "--out", str(file)]
         subprocess.run([*COMMAND, *simulate], check=True, capture_output=True)
         topology = compile_workflow(load_workflow("async"))
         refs = list_timeframes([str(file)])
