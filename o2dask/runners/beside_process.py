@@ -34,6 +34,8 @@ SAVE_EVERY_S = 2.0
 """Longest time between two snapshots while there is something new [s]."""
 TRIES = 2
 """How often a timeframe may kill its process before it is left out."""
+MOST_FAILURES = 20
+"""Deaths of a process in a row, without a timeframe done in between, after which it is no accident."""
 PATIENCE_S = 10.0
 """How long the end of a run waits for an asynchronous processor [s]."""
 
@@ -51,6 +53,7 @@ class _Process(ChildProcess):
     """The process of a unit."""
 
     command = COMMAND
+    has_begun = False
 
     def __init__(self, topology: bytes, spec: DataProcessorSpec, unit: BesideUnit, snapshot: str) -> None:
         self._unit, self._snapshot = unit, snapshot
@@ -61,6 +64,7 @@ class _Process(ChildProcess):
 
     def ask(self, word: str, source: TimeframeRef | None, path: str, limit_s: float) -> Any:
         """Return the answer; LostError if the process died or took too long, ConfigError if it cannot start."""
+        self.has_begun = False
         try:
             send(self._sock, (word, source, path))
         except OSError:
@@ -68,6 +72,7 @@ class _Process(ChildProcess):
         begun = self._answer(START_S, "start")
         if begun != BEGUN:
             raise CommitError(str(begun))
+        self.has_begun = True
         answer, told = self._answer(limit_s, "deadline")
         _log(told)
         return answer
@@ -249,9 +254,9 @@ class BesideKeeper:
                 assert self._process is not None
                 made = self._process.ask("run", ref, path, self._limit_s)
             except LostError as lost:
+                self._blame(ref)
                 self._lost_process(lost)
-                self._deaths[ref] = self._deaths.get(ref, 0) + 1
-                if self._deaths[ref] >= TRIES or not self.unit.is_ordered:
+                if self._deaths.get(ref, 0) >= TRIES or not self.unit.is_ordered:
                     self._leave_out(ref, path, lost)
                     return
                 continue
@@ -295,12 +300,19 @@ class BesideKeeper:
                 if self._saves:
                     self._process.ask(word, ref, path, self._limit_s)
             except LostError as lost:
+                self._blame(ref)
                 self._lost_process(lost)
-                self._deaths[ref] = self._deaths.get(ref, 0) + 1
                 return True
         return False
 
+    def _blame(self, ref: TimeframeRef) -> None:
+        """Count a death against a timeframe, unless the process had not come to it yet."""
+        if self._process is not None and self._process.has_begun:
+            self._deaths[ref] = self._deaths.get(ref, 0) + 1
+
     def _lost_process(self, lost: LostError) -> None:
+        if self._n_failures >= MOST_FAILURES:
+            raise CommitError(f"its process dies {self._n_failures} times in a row: {lost}")
         if self._process is not None:
             self._process.kill()
             self._process = None
