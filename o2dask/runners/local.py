@@ -86,12 +86,22 @@ def quiet_dask() -> Iterator[None]:
 
 
 def start_cpu(settings: BatchSettings, n: int, limit: int) -> LocalCluster:
-    """Return a started cluster of `n` workers with `limit` bytes each."""
+    """Return a started cluster of `n` workers with `limit` bytes each; ConfigError if they do not start."""
     options = {"threads_per_worker": 1, "memory_limit": limit, **common_options(settings), "silence_logs": False}
     options["worker_class"] = QuietNanny
-    if settings.resources:
-        return SharingCluster(settings.resources, n, **options)
-    return LocalCluster(n_workers=n, **options)
+    for is_last in (False, False, True):
+        try:
+            if settings.resources:
+                return SharingCluster(settings.resources, n, **options)
+            return LocalCluster(n_workers=n, **options)
+        except RuntimeError as error:  # of Dask: one worker that is killed while it starts takes the cluster with it
+            cause = error.__cause__ or error
+            if is_last:
+                raise ConfigError(
+                    f"workers die while they start: {cause}; look for a memory limit, or what else kills processes"
+                ) from error
+            log.warning("a worker died while it started (%s); starting again", cause)
+    raise AssertionError("not reached")
 
 
 def start_gpu(settings: BatchSettings, memory: int) -> tuple[Any, str]:
