@@ -46,11 +46,13 @@ def test_ctrl_c_drains_an_endless_stream_and_its_counts_are_live(tmp_path) -> No
     process = subprocess.Popen(
         command(*words, "--log-json"), stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
     )
-    events = []
+    events, n_committed, stopped = [], 0, False
     try:
         for line in process.stderr:
             events.append(json.loads(line))
-            if sum(e["event"] == "timeframe_committed" for e in events) == 20:
+            n_committed += events[-1]["event"] == "timeframe_committed"
+            if n_committed == 20 and not stopped:
+                stopped = True  # a second one would kill it
                 os.kill(process.pid, signal.SIGINT)
             if events[-1]["event"] == "summary":
                 break
