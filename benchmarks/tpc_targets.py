@@ -60,7 +60,7 @@ ALIASES = {"overlay20k": "20k", "g20000": "20k"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of the table: as printed, and whether the target is met (None: there is none)."""
+    """One line of the table: as printed, and whether the target is met (None: there is none; only within errors?)."""
 
     text: str
     ours: str
@@ -68,10 +68,13 @@ class Line:
     o2: str
     target: str
     is_met: bool | None
+    is_within_errors: bool = False
 
     @property
     def verdict(self) -> str:
-        return "" if self.is_met is None else "met" if self.is_met else "MISSED"
+        if self.is_met is None:
+            return ""
+        return "within errors" if self.is_met and self.is_within_errors else "met" if self.is_met else "MISSED"
 
 
 def set_of(name: str) -> str:
@@ -163,8 +166,9 @@ def quality_lines(ours: dict[str, Any], o2: dict[str, Any]) -> list[Line]:
 def resolution_lines(ours: dict[str, Any], o2: dict[str, Any], reference: list[dict[str, float]]) -> list[Line]:
     """Return the worst pt bin of each resolution, ours over O2's: on its s1000 events, and on the same events.
 
-    Events are few: a ratio comes with its statistical error, and a line counts as missed where a bin is above the
-    target by more than two of them. On the same events most of the error cancels and none is given.
+    Events are few: a ratio comes with its statistical error. A line counts as missed where a bin is above the target by
+    more than two of them, as within errors where it is above by less. On the same events most of the error cancels and
+    none is given.
     """
     mine = [r for name, r in ours.items() if set_of(name) == "g1000"]
     same = [r for name, r in o2.items() if set_of(name) == "g1000"]
@@ -189,7 +193,13 @@ def resolution_lines(ours: dict[str, Any], o2: dict[str, Any], reference: list[d
         text = f"g1000: {key} over O2's, worst bin {lo}-{hi}"
         target = f"<= {RATIO}"
         out.append(Line(
-            text=text, ours=f"{shown}, mean {mean:.2f}", o2_same=against, o2="1", target=target, is_met=beyond == 0
+            text=text,
+            ours=f"{shown}, mean {mean:.2f}",
+            o2_same=against,
+            o2="1",
+            target=target,
+            is_met=beyond == 0,
+            is_within_errors=round(worst, 2) > RATIO,
         ))  # fmt: skip
     return out
 
@@ -274,4 +284,5 @@ def report(lines: list[Line]) -> None:
         print(f"{row[0]:<{widths[0]}}  {rest}  {row[-1]}".rstrip())
     judged = [n for n in lines if n.is_met is not None]
     if judged:
-        print(f"{sum(n.is_met is True for n in judged)} of {len(judged)} lines met")
+        n_close = sum(n.verdict == "within errors" for n in judged)
+        print(f"{sum(n.verdict == 'met' for n in judged)} of {len(judged)} lines met, {n_close} within errors")
