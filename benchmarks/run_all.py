@@ -36,12 +36,12 @@ def main() -> int:
             continue
         print(f"== {script.name}", flush=True)
         section, ok = _run(script, args.small)
-        if ok:
-            kept[script.stem] = section
-        else:
+        if not ok:
             failed.append(script.stem)
-    if not args.small:
-        target.write_text(HEADER + "".join(kept[name] for name in sorted(kept) if (FOLDER / f"{name}.py").exists()))
+        elif not args.small:  # at once: all of them take an hour, and may be cut off
+            kept[script.stem] = section
+            sections = (kept[name] for name in sorted(kept) if (FOLDER / f"{name}.py").exists())
+            target.write_text(HEADER + "".join(sections))
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
