@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    n_kills, n = (6, 150) if args.small else (args.kills, 20 * args.kills)
+    n_kills, n = (6, 150) if args.small else (args.kills, 30 * args.kills)
     figures = measure(n, n_kills, 30.0, args.seed)
     for name, value in figures.items():
         print(f"{name:24} {value}")

@@ -265,6 +265,8 @@ def _become(text: bytes, fds: list[int], foreign: tuple[int, ...]) -> None:
         os.environ.update(where["environment"])
         os.chdir(where["folder"])
         sys.argv[:] = [module, json.dumps(settings)]
+        with suppress(OSError):  # as top and ps show it: o2dask-readout, o2dask-builder
+            Path("/proc/self/comm").write_text(f"o2dask-{module.rpartition('.')[2]}")
         random.seed()  # or all that are forked would draw the same numbers
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed()

@@ -13,13 +13,14 @@ from pathlib import Path
 import psutil
 
 KINDS = {
-    "builder": "o2dask.stream.builder",
-    "readout": "o2dask.stream.readout",
+    "builder": "o2dask-builder",
+    "readout": "o2dask-readout",
+    "starter": "o2dask.stream.starter",
     "worker": "spawn_main",
     "beside": "o2dask.runners.beside_child",
     "driver": "stream_driver.py",
 }
-"""What can be killed, and what its command line has in it."""
+"""What can be killed, and what its name or its command line has in it."""
 
 
 def start(ctf: str, folder: Path, rate: float, log) -> subprocess.Popen:
@@ -34,7 +35,7 @@ def victims(driver: subprocess.Popen) -> dict[str, list[int]]:
     with suppress(psutil.Error):
         for process in psutil.Process(driver.pid).children(recursive=True):
             with suppress(psutil.Error):
-                words = " ".join(process.cmdline())
+                words = " ".join([process.name(), *process.cmdline()])
                 found.setdefault(next((k for k, mark in KINDS.items() if mark in words), "other"), []).append(
                     process.pid
                 )
@@ -59,9 +60,8 @@ def run_with_kills(
                 if sum(kills.values()) >= n_kills or n_committed(folder) == before:
                     continue  # nothing got anywhere since the last kill: not yet
                 found = victims(driver)
-                wish = (
-                    "driver" if rng.random() < driver_share else rng.choice(["builder", "readout", "worker", "beside"])
-                )
+                others = [kind for kind in KINDS if kind != "driver"]
+                wish = "driver" if rng.random() < driver_share else rng.choice(others)
                 if not (pids := found.get(wish)):
                     continue
                 before = n_committed(folder)
