@@ -5,6 +5,7 @@ from the least and greatest value of stored columns in a row group, whether any 
 """
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -30,16 +31,16 @@ UNKNOWN = Interval(-np.inf, np.inf)
 _EITHER = Interval(0, 1, nan=False)
 
 
-class Expression:
+class Expression(ABC):
     """Base: the operators, which make larger expressions."""
 
+    @abstractmethod
     def evaluate(self, values: Values, settings: Mapping[str, Any]) -> Any:
         """Return the values, row by row; `values` gives getters, `settings` configurables by name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bounds(self, intervals: Callable[[str], Interval], settings: Mapping[str, Any]) -> Interval:
         """Return where the values of rows lie, of which `intervals` gives where each getter lies."""
-        raise NotImplementedError
 
     @property
     def columns(self) -> frozenset[str]:

@@ -4,6 +4,7 @@ Knows columns and cuts. Bits and comparisons of `TrackSelection` are those of O2
 (IsSelectedMask), its presets those of Common/Core/TrackSelectionDefaults.cxx. Columns are read for cuts that are on.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -50,14 +51,14 @@ class CutFlow:
         return "\n".join(lines)
 
 
-class Selection:
+class Selection(ABC):
     """What selections share: `cuts` by bit; a subclass is a frozen dataclass that makes them from its fields."""
 
     __slots__ = ()
 
+    @abstractmethod
     def cuts(self) -> dict[int, Cut]:
         """Return the cuts that are on: bit, name, and the mask of a table."""
-        raise NotImplementedError
 
     @property
     def names(self) -> tuple[str, ...]:

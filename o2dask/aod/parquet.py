@@ -240,5 +240,5 @@ def _column(field: "pa.Field", where: str) -> Column:
 def _numpy_name(kind: "pa.DataType") -> str:
     try:
         return str(np.dtype(kind.to_pandas_dtype()).name)
-    except (NotImplementedError, TypeError):
+    except (NotImplementedError, TypeError):  # Arrow's types that numpy has no name for
         return str(kind)

@@ -30,6 +30,8 @@ from o2dask.errors import CommitError, ConfigError
 __all__ = ["SnapshotStore", "snapshot"]
 
 _FORMAT, _VERSION = "o2dask-conditions", 1
+_UNREADABLE = (OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError)
+"""What `zipfile` raises for damaged archives; NotImplementedError for a flipped bit in the method of compression."""
 _MANIFEST = "manifest.json"
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -182,7 +184,7 @@ class SnapshotStore:
                 if archive.getinfo(name).file_size != header.size:  # before it is unpacked
                     raise ConditionError(f"{self.file}: {name}: want {header.size} bytes, got another size")
                 payload = archive.read(name)
-        except (OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+        except _UNREADABLE as error:
             raise ConditionError(f"{self.file}: {name}: cannot be read: {error}; make the snapshot again") from error
         check_payload(header, payload, f"{self.file}:{name}")
         return payload
@@ -271,7 +273,7 @@ def _read_manifest(file: Path) -> _Manifest:
         described = json.loads(text)
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such snapshot; make one with `o2dask conditions snapshot`") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, NotImplementedError) as error:
+    except (*_UNREADABLE, ValueError) as error:
         raise ConditionError(f"{file}: not a snapshot of conditions, or damaged: {error}; make it again") from error
     if not isinstance(described, dict) or (described.get("format"), described.get("version")) != (_FORMAT, _VERSION):
         raise ConditionError(f"{file}: want a snapshot of format {_FORMAT} version {_VERSION}; make it again")

@@ -8,6 +8,7 @@
 It needs a fixture `scheduler_address` of a Dask scheduler with at least one worker; `workers` makes one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,16 +49,16 @@ def _without(counters: Mapping[str, int], names: tuple[str, ...]) -> dict[str, i
     return {name: n for name, n in counters.items() if name.rpartition(".")[2] not in names}
 
 
-class RunnerContract:
+class RunnerContract(ABC):
     """Same timeframes in, same bytes out, on any runner and in any order."""
 
+    @abstractmethod
     def topology(self) -> Topology:
         """Return the workflow to test."""
-        raise NotImplementedError
 
+    @abstractmethod
     def timeframes(self, folder: Path) -> Sequence[TimeframeRef]:
         """Return at least three timeframes, which may be made in `folder`."""
-        raise NotImplementedError
 
     def patterns(self) -> tuple[str, ...]:
         """Return which data to compare."""

@@ -2,7 +2,7 @@
 
     tcp://127.0.0.1:5555                          as whoever uses it is used to: a source listens, a sender connects
     tcp://127.0.0.1:5555?type=sub&method=connect  the same words as FairMQ's channel configuration
-    ipc:///tmp/feed?hwm=10&timeout=30
+    ipc://feed?hwm=10&timeout=30                  a socket in the current folder
 
 Knows pyzmq, imported on first use; no header and no timeframe. There is no authentication: who may connect may feed, so
 a socket listens on the loopback interface unless ``remote=true`` says otherwise.
