@@ -10,19 +10,77 @@ from o2dask.errors import ConfigError
 
 __all__ = [
     "HOW",
+    "WORK",
     "Conditions",
     "ConditionsNotAfter",
+    "Dashboard",
+    "Deadline",
     "Isolation",
+    "Keep",
     "LogJson",
+    "Memory",
     "Options",
+    "Out",
     "Report",
     "Resources",
     "Resume",
+    "Runner",
+    "Scheduler",
+    "Window",
+    "Workers",
+    "Workflow",
     "parse_resources",
 ]
 
-HOW, TELL = "What to run", "What is told"
+HOW, WORK, TELL = "What to run", "Workers", "What is told"
 """Titles of panels in the help."""
+
+Workflow = Annotated[
+    str, typer.Option(help="Name (o2dask workflow list), module:function or file.py:function.", rich_help_panel=HOW)
+]
+Out = Annotated[
+    str, typer.Option(metavar="FOLDER", help="Where results go; default: they are not kept.", rich_help_panel=HOW)
+]
+Keep = Annotated[
+    list[str],
+    typer.Option(
+        metavar="PATTERN",
+        help="Write these data (TPC/TRACKS, TPC/*) as Arrow files, and no AOD tables; repeat it.",
+        rich_help_panel=HOW,
+    ),
+]
+Runner = Annotated[
+    str,
+    typer.Option(help="batch: Dask workers. inline: in this process, for debuggers.", rich_help_panel=WORK),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes; default: one per core.", rich_help_panel=WORK)
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Most timeframes in flight, groups of small ones as one; default: 2 per worker.",
+        rich_help_panel=WORK,
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="For all workers together, 8GiB; default: 80 % of what is there.", rich_help_panel=WORK
+    ),
+]
+Scheduler = Annotated[
+    str,
+    typer.Option(metavar="ADDRESS", help="A Dask scheduler that runs already, tcp://host:8786.", rich_help_panel=WORK),
+]
+Deadline = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Set a timeframe aside that takes longer.", rich_help_panel=WORK),
+]
+Dashboard = Annotated[
+    int | None, typer.Option(metavar="PORT", help="Serve Dask's dashboard on this machine.", rich_help_panel=WORK)
+]
 
 Options = Annotated[
     list[str],
@@ -55,7 +113,7 @@ Isolation = Annotated[
     typer.Option(
         "--isolation/--no-isolation",
         help="Run expendable processors in processes of their own.",
-        rich_help_panel="Workers",
+        rich_help_panel=WORK,
     ),
 ]
 Resources = Annotated[
@@ -64,7 +122,7 @@ Resources = Annotated[
         "--resource",
         metavar="NAME=N",
         help="No more than N tasks at once that ask for it, TAPE=1; repeat it.",
-        rich_help_panel="Workers",
+        rich_help_panel=WORK,
     ),
 ]
 

@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from o2dask.cli.parameters import (
-    HOW,
+    WORK,
     Conditions,
     ConditionsNotAfter,
+    Dashboard,
+    Deadline,
     Isolation,
+    Keep,
     LogJson,
+    Memory,
     Options,
     Report,
     Resources,
     Resume,
+    Runner,
+    Scheduler,
+    Window,
+    Workers,
+    Workflow,
     parse_resources,
 )
 from o2dask.errors import ConfigError, DataError
@@ -26,46 +35,26 @@ if TYPE_CHECKING:
 
 __all__ = ["reco", "sink_of", "timeframes_of"]
 
-WORK = "Workers"
-
-
-_WORKFLOW = typer.Option(help="Name (o2dask workflow list), module:function or file.py:function.", rich_help_panel=HOW)
-_KEEP = typer.Option(
-    metavar="PATTERN",
-    help="Write these data (TPC/TRACKS, TPC/*) as Arrow files instead of AOD tables; repeat it.",
-    rich_help_panel=HOW,
-)
-_RUNNER = typer.Option(help="batch: Dask workers. inline: in this process, for debuggers.", rich_help_panel=WORK)
-_WORKERS = typer.Option(min=1, help="Worker processes; default: one per core.", rich_help_panel=WORK)
-_WINDOW = typer.Option(min=1, help="Most timeframes in flight; default: 2 per worker.", rich_help_panel=WORK)
-_MEMORY = typer.Option(
-    metavar="SIZE", help="For all workers together, 8GiB; default: 80 % of what is there.", rich_help_panel=WORK
-)
-_SCHEDULER = typer.Option(
-    metavar="ADDRESS", help="A Dask scheduler that runs already, tcp://host:8786.", rich_help_panel=WORK
-)
-_DEADLINE = typer.Option(metavar="SECONDS", help="Set a timeframe aside that takes longer.", rich_help_panel=WORK)
 _GPU = typer.Option("--gpu/--no-gpu", help="Default: GPUs if the workflow can use them.", rich_help_panel=WORK)
-_DASHBOARD = typer.Option(metavar="PORT", help="Serve Dask's dashboard on this machine.", rich_help_panel=WORK)
 
 
 def reco(
     files: Annotated[list[str], typer.Argument(metavar="CTF", help="Files, globs, URLs, or @list.txt, one per line.")],
     out: Annotated[str, typer.Option(metavar="FOLDER", help="Where the AOD goes: a folder, or a URL such as s3://...")],
-    workflow: Annotated[str, _WORKFLOW] = "async",
+    workflow: Workflow = "async",
     option: Options = [],  # noqa: B006 - typer wants a list
-    keep: Annotated[list[str], _KEEP] = [],  # noqa: B006
+    keep: Keep = [],  # noqa: B006
     conditions: Conditions = None,
     conditions_not_after: ConditionsNotAfter = None,
     resume: Resume = False,
-    runner: Annotated[str, _RUNNER] = "batch",
-    workers: Annotated[int | None, _WORKERS] = None,
-    window: Annotated[int | None, _WINDOW] = None,
-    memory: Annotated[str | None, _MEMORY] = None,
-    scheduler: Annotated[str, _SCHEDULER] = "",
-    deadline: Annotated[float | None, _DEADLINE] = None,
+    runner: Runner = "batch",
+    workers: Workers = None,
+    window: Window = None,
+    memory: Memory = None,
+    scheduler: Scheduler = "",
+    deadline: Deadline = None,
     gpu: Annotated[bool | None, _GPU] = None,
-    dashboard: Annotated[int | None, _DASHBOARD] = None,
+    dashboard: Dashboard = None,
     resource: Resources = [],  # noqa: B006
     isolation: Isolation = True,
     report: Report = None,

@@ -15,12 +15,18 @@ from o2dask.cli.parameters import (
     HOW,
     Conditions,
     ConditionsNotAfter,
+    Deadline,
     Isolation,
+    Keep,
     LogJson,
     Options,
+    Out,
     Report,
     Resources,
     Resume,
+    Runner,
+    Scheduler,
+    Workers,
     parse_resources,
 )
 from o2dask.errors import ConfigError
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-WHICH, WORK = "Which part", "Workers"
+WHICH = "Which part"
 STDIN_S = 10.0
 """How long to wait for a workflow through a pipe that may bring none [s]: too short, and a slow command before this
 one is left out; too long, and a run under a job system that leaves a pipe open hangs. `-` waits for ever."""
@@ -54,18 +60,10 @@ _CONFIG = typer.Option(
     rich_help_panel=HOW,
 )
 _ON_ERROR = typer.Option(help="What an exception costs: fail, quarantine or skip.", rich_help_panel=HOW)
-_OUT = typer.Option(metavar="FOLDER", help="Where results go; default: they are not kept.", rich_help_panel=HOW)
-_KEEP = typer.Option(
-    metavar="PATTERN", help="Keep these data (TPC/TRACKS, TPC/*) as Arrow files; repeat it.", rich_help_panel=HOW
-)
 _DUMP = typer.Option("--dump", help="Write the workflow as JSON, for the next o2dask run; run nothing.")
 _ONLY = typer.Option(metavar="DATA", help="Only what these data need (AOD/*); repeat it.", rich_help_panel=WHICH)
 _UNTIL = typer.Option(metavar="PROCESSOR", help="This one and what it needs; repeat it.", rich_help_panel=WHICH)
 _SKIP = typer.Option(metavar="PROCESSOR", help="Without it and its dependents; repeat it.", rich_help_panel=WHICH)
-_RUNNER = typer.Option(help="batch: Dask workers. inline: in this process, for debuggers.", rich_help_panel=WORK)
-_WORKERS = typer.Option(min=1, help="Worker processes; default: one per core.", rich_help_panel=WORK)
-_SCHEDULER = typer.Option(metavar="ADDRESS", help="A Dask scheduler that runs already.", rich_help_panel=WORK)
-_DEADLINE = typer.Option(metavar="SECONDS", help="Set a timeframe aside that takes longer.", rich_help_panel=WORK)
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -81,17 +79,17 @@ def run(
     conditions: Conditions = None,
     conditions_not_after: ConditionsNotAfter = None,
     on_error: Annotated[str, _ON_ERROR] = "",
-    out: Annotated[str, _OUT] = "",
-    keep: Annotated[list[str], _KEEP] = [],  # noqa: B006
+    out: Out = "",
+    keep: Keep = [],  # noqa: B006
     resume: Resume = False,
     dump: Annotated[bool, _DUMP] = False,
     only: Annotated[list[str], _ONLY] = [],  # noqa: B006
     until: Annotated[list[str], _UNTIL] = [],  # noqa: B006
     skip: Annotated[list[str], _SKIP] = [],  # noqa: B006
-    runner: Annotated[str, _RUNNER] = "batch",
-    workers: Annotated[int | None, _WORKERS] = None,
-    scheduler: Annotated[str, _SCHEDULER] = "",
-    deadline: Annotated[float | None, _DEADLINE] = None,
+    runner: Runner = "batch",
+    workers: Workers = None,
+    scheduler: Scheduler = "",
+    deadline: Deadline = None,
     resource: Resources = [],  # noqa: B006
     isolation: Isolation = True,
     report: Report = None,

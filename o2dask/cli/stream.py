@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from o2dask.cli.parameters import (
-    HOW,
     Conditions,
     ConditionsNotAfter,
+    Dashboard,
+    Deadline,
     Isolation,
+    Keep,
     LogJson,
+    Memory,
     Options,
+    Out,
     Report,
     Resources,
     Resume,
+    Scheduler,
+    Window,
+    Workers,
+    Workflow,
     parse_resources,
 )
 from o2dask.errors import ConfigError
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["stream"]
 
-FROM, ROOM, WORK = "Where timeframes come from", "What becomes of what does not fit", "Workers"
+FROM, ROOM = "Where timeframes come from", "What becomes of what does not fit"
 
 _SOURCE = typer.Option(
     metavar="SOURCE",
@@ -36,11 +44,6 @@ _SOURCE = typer.Option(
 _RATE = typer.Option(min=0.0, help="Timeframes per second; default: as fast as they are taken.", rich_help_panel=FROM)
 _LOOP = typer.Option("--loop", help="Again and again, under new ids, until Ctrl-C.", rich_help_panel=FROM)
 _READOUT = typer.Option(min=1, help="Readout processes; each has its share of every timeframe.", rich_help_panel=FROM)
-_OUT = typer.Option(metavar="FOLDER", help="Where results go; default: they are not kept.", rich_help_panel=HOW)
-_WORKFLOW = typer.Option(help="Name (o2dask workflow list), module:function or file.py:function.", rich_help_panel=HOW)
-_KEEP = typer.Option(
-    metavar="PATTERN", help="Keep these data (TPC/TRACKS, TPC/*) as Arrow files; repeat it.", rich_help_panel=HOW
-)
 _FULL = typer.Option(help="block the source, drop timeframes (counted), or spill to disk.", rich_help_panel=ROOM)
 _SPILL = typer.Option(metavar="FOLDER", help="Where to spill; default: FOLDER/spill of --out.", rich_help_panel=ROOM)
 _SPOOL = typer.Option(metavar="FOLDER", help="Where the bulk waits; default: /dev/shm.", rich_help_panel=ROOM)
@@ -50,27 +53,17 @@ _ROOM = typer.Option(
 _QUEUE = typer.Option(min=1, help="Most timeframes from readout to commit.", rich_help_panel=ROOM)
 _INCOMPLETE = typer.Option(help="drop timeframes that lack parts, or pass them on marked.", rich_help_panel=ROOM)
 _TIMEOUT = typer.Option(metavar="SECONDS", help="How long to wait for a part.", rich_help_panel=ROOM)
-_WORKERS = typer.Option(min=1, help="Worker processes; default: one per core.", rich_help_panel=WORK)
-_WINDOW = typer.Option(
-    min=1, help="Most timeframes in flight, groups of small ones as one; default: 2 per worker.", rich_help_panel=WORK
-)
-_MEMORY = typer.Option(
-    metavar="SIZE", help="For all workers together, 8GiB; default: 80 % of what is there.", rich_help_panel=WORK
-)
-_SCHEDULER = typer.Option(metavar="ADDRESS", help="A Dask scheduler that runs already.", rich_help_panel=WORK)
-_DEADLINE = typer.Option(metavar="SECONDS", help="Set a timeframe aside that takes longer.", rich_help_panel=WORK)
-_DASHBOARD = typer.Option(metavar="PORT", help="Serve Dask's dashboard on this machine.", rich_help_panel=WORK)
 
 
 def stream(
     source: Annotated[str, _SOURCE],
-    workflow: Annotated[str, _WORKFLOW] = "async",
-    out: Annotated[str, _OUT] = "",
+    workflow: Workflow = "async",
+    out: Out = "",
     rate: Annotated[float, _RATE] = 0.0,
     loop: Annotated[bool, _LOOP] = False,
     readout: Annotated[int, _READOUT] = 1,
     option: Options = [],  # noqa: B006 - typer wants a list
-    keep: Annotated[list[str], _KEEP] = [],  # noqa: B006
+    keep: Keep = [],  # noqa: B006
     conditions: Conditions = None,
     conditions_not_after: ConditionsNotAfter = None,
     resume: Resume = False,
@@ -81,12 +74,12 @@ def stream(
     queue: Annotated[int, _QUEUE] = 2048,
     incomplete: Annotated[str, _INCOMPLETE] = "drop",
     timeout: Annotated[float, _TIMEOUT] = 30.0,
-    workers: Annotated[int | None, _WORKERS] = None,
-    window: Annotated[int | None, _WINDOW] = None,
-    memory: Annotated[str | None, _MEMORY] = None,
-    scheduler: Annotated[str, _SCHEDULER] = "",
-    deadline: Annotated[float | None, _DEADLINE] = None,
-    dashboard: Annotated[int | None, _DASHBOARD] = None,
+    workers: Workers = None,
+    window: Window = None,
+    memory: Memory = None,
+    scheduler: Scheduler = "",
+    deadline: Deadline = None,
+    dashboard: Dashboard = None,
     resource: Resources = [],  # noqa: B006
     isolation: Isolation = True,
     report: Report = None,
