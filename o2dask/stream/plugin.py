@@ -22,7 +22,7 @@ PREFIX = "o2dask_queue_"
 """Of the names of the scheduler's handlers."""
 HANDLERS = (
     *("create", "destroy", "status", "standing"),
-    *("put", "last_seq", "wait_room", "report", "agree_end", "close_producer"),
+    *("open_producer", "put", "last_seq", "wait_room", "report", "agree_end", "close_producer"),
     *("get", "renew", "ack", "forward", "give_back", "leave"),
 )
 MAX_WAIT_S = 5.0
@@ -61,6 +61,7 @@ class _Served:
         self.until: dict[str, float] = {}
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self.left: dict[str, int] = {}
+        self.producers: dict[str, str] = {}
 
     @property
     def room_now(self) -> tuple[int, int, int, int]:
@@ -164,6 +165,8 @@ class LeasePlugin(SchedulerPlugin):
         end = time.monotonic() + min(timeout_s, MAX_WAIT_S)
         while True:
             served = self._served(name)
+            if served.producers.get(producer, client) != client:
+                raise StreamError(f"queue {name}: another process is producer {producer} now")
             before = served.state.last_seq(producer)
             last, refused = served.state.put(producer, first_seq, items, time.monotonic())
             if last - before > len(refused):
@@ -173,10 +176,19 @@ class LeasePlugin(SchedulerPlugin):
                 return last, refused, served.room_now
             await served.room.wait(left_s)
 
-    def last_seq(self, *, name: str, client: str, producer: str) -> tuple[int, int]:
-        """Return the last number of a producer, and the highest of all producers."""
-        state = self._served(name).state
-        return state.last_seq(producer), state.highest_seq
+    def open_producer(self, *, name: str, client: str, producer: str) -> tuple[int, int]:
+        """Be this producer from now on; return its last number, and the highest of all producers.
+
+        A `put` of the process before, which died, may still be under way or wait for room here: taken in later, it
+        would announce what its successor has cleared away.
+        """
+        served = self._served(name)
+        served.producers[producer] = client
+        return served.state.last_seq(producer), served.state.highest_seq
+
+    def last_seq(self, *, name: str, client: str, producer: str) -> int:
+        """Return the last number of a producer."""
+        return self._served(name).state.last_seq(producer)
 
     def close_producer(self, *, name: str, client: str, producer: str) -> None:
         """Note that a producer has ended."""

@@ -181,11 +181,11 @@ class AsyncLeaseQueue:
 
     async def last_seq(self, producer: str) -> int:
         """Return the last number that the queue has of a producer, -1 if none."""
-        return (await self._call("last_seq", producer=producer))[0]
+        return await self._call("last_seq", producer=producer)
 
-    async def progress(self, producer: str) -> tuple[int, int]:
-        """Return the last number of a producer and that of the foremost."""
-        mine, highest = await self._call("last_seq", producer=producer)
+    async def open_producer(self, producer: str) -> tuple[int, int]:
+        """Be this producer from now on, others of its name being refused; return its last number and the foremost's."""
+        mine, highest = await self._call("open_producer", producer=producer)
         return mine, highest
 
     async def close_producer(self, producer: str) -> None:
@@ -288,6 +288,10 @@ class LeaseQueue:
     def put(self, producer: str, first_seq: int, items: Sequence[Wire], timeout_s: float | None = None) -> PutAnswer:
         """Announce items; see `AsyncLeaseQueue.put`."""
         return self._sync(self.aio.put, producer, first_seq, items, timeout_s)
+
+    def open_producer(self, producer: str) -> tuple[int, int]:
+        """Be this producer from now on; see `AsyncLeaseQueue.open_producer`."""
+        return self._sync(self.aio.open_producer, producer)
 
     def last_seq(self, producer: str) -> int:
         """Return the last number that the queue has of a producer, -1 if none."""

@@ -107,7 +107,7 @@ class _Readout:
     async def begin(self) -> None:
         """Ask how far the last process came, and clear away what it had written and not announced."""
         name = producer_name(self._settings.readout)
-        last, self._foremost = await self._queue.progress(name)
+        last, self._foremost = await self._queue.open_producer(name)
         own = [t for t, readouts in self._spool.leftovers().items() if self._settings.readout in readouts]
         for timeframe, standing in zip(own, await self._queue.standing([*map(key_of, own)]), strict=True):
             if standing != "inside":

@@ -26,6 +26,21 @@ def topology(name):
     return compile_workflow(load_workflow(f"{FOLDER / name}.py:workflow"))
 
 
+class Example(RunnerContract):
+    """The contract of runners over an example, called by name."""
+
+    __test__ = False
+
+    def __init__(self, name):
+        self.name = name
+
+    def topology(self):
+        return topology(self.name)
+
+    def timeframes(self, folder):
+        return enumerated(6, first=3)
+
+
 def test_every_example_is_tested():
     assert {path.stem for path in FOLDER.glob("*.py")} == set(WANT)
 
@@ -39,9 +54,7 @@ def test_an_example_counts_what_it_says(name):
 
 @pytest.mark.parametrize("name", sorted(set(WANT)))
 def test_an_example_gives_the_same_bytes_on_workers(name, tmp_path, scheduler_address):
-    case = RunnerContract()
-    case.topology, case.timeframes = lambda: topology(name), lambda folder: enumerated(6, first=3)
-    case.test_batch_commits_the_same_bytes_as_inline(tmp_path, scheduler_address)
+    Example(name).test_batch_commits_the_same_bytes_as_inline(tmp_path, scheduler_address)
 
 
 def test_the_length_of_a_timeframe_does_not_change_what_a_family_holds(tmp_path):

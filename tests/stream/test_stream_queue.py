@@ -72,6 +72,30 @@ def test_an_announcement_that_is_repeated_counts_once(queue):
     assert counters(queue.get(9)) == [0, 1, 2]
 
 
+def test_what_a_producer_announced_and_died_is_not_taken_in_after_its_successor_began(queue, other):
+    """The successor clears away what it finds unannounced: an announcement of before would be of parts that are gone."""
+    before, after = queue, LeaseQueue(other, queue.name)
+    assert before.open_producer("r") == (-1, -1)
+    assert before.put("r", 0, parts(*range(9)), 0).accepted_until == 7
+    failures = []
+
+    def announce():
+        try:
+            before.put("r", 8, parts(8))
+        except StreamError as error:
+            failures.append(str(error))
+
+    waiting = threading.Thread(target=announce)
+    waiting.start()
+    time.sleep(0.1)
+    assert after.open_producer("r") == (7, 7)
+    after.ack([item.token for item in after.get(9)])
+    waiting.join(5)
+    assert "another process is producer r" in failures[0]
+    assert after.last_seq("r") == 7
+    assert after.put("r", 8, parts(8)).accepted_until == 8
+
+
 def test_nothing_to_get_is_waited_for_and_no_longer_than_asked(queue):
     begin = time.monotonic()
     assert queue.get(1, timeout_s=0.2) == []
