@@ -73,7 +73,7 @@ def test_an_announcement_that_is_repeated_counts_once(queue):
 
 
 def test_what_a_producer_announced_and_died_is_not_taken_in_after_its_successor_began(queue, other):
-    """The successor clears away what it finds unannounced: an announcement of before would be of parts that are gone."""
+    """The successor clears away what it finds unannounced: announced later, its parts are gone."""
     before, after = queue, LeaseQueue(other, queue.name)
     assert before.open_producer("r") == (-1, -1)
     assert before.put("r", 0, parts(*range(9)), 0).accepted_until == 7
