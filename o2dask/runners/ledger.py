@@ -6,7 +6,7 @@ quarantine and a full disk alike follows from this.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -160,6 +160,16 @@ class Ledger:
         self._write_in(ref)
         self.tally.find_done([ref])
         return False
+
+    def done_before(self) -> Iterator[TimeframeId]:
+        """Give what an earlier run of a stream has committed, by the word of the journal and of the output."""
+        for id_, entry in self._journal.entries.items() if self._journal is not None and self._resume else ():
+            if entry.is_committed and self.sink.is_committed(TimeframeRef(id=id_, url="", index=0)):
+                yield id_
+
+    def left_out(self, ids: Iterable[TimeframeId]) -> None:
+        """Count what is not given again because it is done."""
+        self.tally.find_done(TimeframeRef(id=id_, url="", index=0) for id_ in ids)
 
     @property
     def n_left(self) -> int:

@@ -87,8 +87,9 @@ def run_stream(
         with (
             Beside(topology, units, folder, resume=settings.resume) as beside,
             open_backend(settings, wanted) as backend,
-            _opened(backend.client, source, settings.resume) as (stream, feed),
+            _opened(backend.client, source, ledger, settings.resume) as (stream, feed),
         ):
+            ledger.left_out(stream.left_out)
             beside.begin(None, sink.is_committed)
             run = RunPlugin(graph, tasks, sink, settings.deadline_s, settings.isolate, units, beside.folder)
             driver = Driver(feed, ledger, backend, run, settings, control, beside)
@@ -169,9 +170,9 @@ class _LiveFeed:
 
 
 @contextmanager
-def _opened(client: Any, source: StreamSettings, resume: bool) -> Iterator[tuple[Stream, _LiveFeed]]:
-    feed = _LiveFeed()
-    with open_stream(client, replace(source, take_over=resume), on_ready=feed.ready) as stream:
+def _opened(client: Any, source: StreamSettings, ledger: Ledger, resume: bool) -> Iterator[tuple[Stream, _LiveFeed]]:
+    feed, done = _LiveFeed(), ledger.done_before()
+    with open_stream(client, replace(source, take_over=resume), on_ready=feed.ready, done=done) as stream:
         feed.begin(stream)
         yield stream, feed
 

@@ -8,7 +8,7 @@ import asyncio
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -58,6 +58,8 @@ class ReadoutSettings:
         Timeframes per second over all, 0 for as fast as may be.
     when_full : str
         block, drop or spill: what becomes of a part for which there is no room on the device.
+    done : sequence of pairs
+        Ranges [first, end) of numbers of the source that need not be given.
     control : str
         ``stdin``, or ``none`` to begin at once.
     """
@@ -72,6 +74,7 @@ class ReadoutSettings:
     loop: bool = False
     rate: float = 0.0
     when_full: str = "block"
+    done: Sequence[Sequence[int]] = ()
     control: str = "stdin"
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +88,8 @@ async def read_out(values: dict[str, Any], control: Control) -> None:
         settings = ReadoutSettings(**values)
     except TypeError as error:
         raise ConfigError(f"settings of a readout: {error}") from None
-    source = open_source(settings.source, settings.readout, settings.n_readouts, loop=settings.loop)
+    which = settings.readout, settings.n_readouts
+    source = open_source(settings.source, *which, loop=settings.loop, done=settings.done)
     client = await connect(settings.scheduler)
     readout = _Readout(settings, control, AsyncLeaseQueue(client, settings.queue), source)
     await readout.begin()

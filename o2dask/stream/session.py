@@ -1,6 +1,6 @@
 """All of a stream up to the driver's door: queues, spool, processes and feed, begun and ended together."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,14 @@ from o2dask.stream.builder import BuilderSettings
 from o2dask.stream.descriptor import Part
 from o2dask.stream.errors import StreamError
 from o2dask.stream.feed import QueueFeed
+from o2dask.stream.numbers import ranges_of
 from o2dask.stream.queue import LeaseQueue, install
 from o2dask.stream.readout import ReadoutSettings
 from o2dask.stream.settings import StreamSettings
-from o2dask.stream.sources import open_source
+from o2dask.stream.sources import UNKNOWN, open_source
 from o2dask.stream.spool import Spool
 from o2dask.stream.supervisor import ProcessSpec, Supervisor
-from o2dask.timeframe import TimeframeRef
+from o2dask.timeframe import TimeframeId, TimeframeRef
 
 __all__ = ["Stream", "open_stream"]
 
@@ -43,6 +44,8 @@ class Stream:
     feed: QueueFeed
     keep: Callable[[], None]
     """Call it for the spool to stay when the stream ends, if it holds what cannot be read again."""
+    left_out: tuple[TimeframeId, ...] = ()
+    """Timeframes that the source does not give because they are done."""
 
 
 @contextmanager
@@ -52,6 +55,7 @@ def open_stream(
     *,
     is_done: Callable[[TimeframeRef], bool] | None = None,
     on_ready: Callable[[], None] | None = None,
+    done: Iterable[TimeframeId] = (),
 ) -> Iterator[Stream]:
     """Give a stream whose processes are connected and wait: ``stream.supervisor.start()`` lets them run.
 
@@ -65,6 +69,8 @@ def open_stream(
         What to do.
     is_done, on_ready : callable, optional
         See `QueueFeed`.
+    done : iterable of TimeframeId
+        What need not be read out again, if the source knows it beforehand; so a run that resumes is quick.
 
     Raises
     ------
@@ -80,6 +86,9 @@ def open_stream(
     if address.startswith("inproc"):
         raise ConfigError(f"the scheduler at {address} is for threads only; start it with protocol='tcp://'")
     is_live = sources[0].live
+    known = {number: id_ for id_ in done if (number := sources[0].number_of(id_)) != UNKNOWN}
+    ranges = ranges_of(known)
+    left_out = tuple(known[number] for first, end in ranges for number in range(first, end))
     with ExitStack() as stack:
         spool = Spool.create(
             settings.session, base=settings.base, spill=settings.spill, take_over=settings.take_over, keep=is_live
@@ -99,7 +108,7 @@ def open_stream(
         stack.callback(_destroy, timeframes)
         left = _take_over(spool, parts, settings, is_live=is_live)
         specs = [_builder(settings, address, spool, parts, timeframes)]
-        specs += [_readout(settings, address, spool, parts, k) for k in range(settings.n_readouts)]
+        specs += [_readout(settings, address, spool, parts, k, ranges) for k in range(settings.n_readouts)]
         supervisor = Supervisor(specs, _Progress(parts))
         supervisor.notices.extend(left)
         stack.callback(supervisor.close)
@@ -108,7 +117,7 @@ def open_stream(
         stack.callback(feed.close)
         supervisor.configure()
         keep = is_kept.set if is_live else _nothing
-        yield Stream(settings, spool, parts, timeframes, supervisor, feed, keep)
+        yield Stream(settings, spool, parts, timeframes, supervisor, feed, keep, left_out)
 
 
 def _nothing() -> None:
@@ -171,7 +180,14 @@ def _builder(
     return ProcessSpec("builder", "o2dask.stream.builder", values.to_json())
 
 
-def _readout(settings: StreamSettings, scheduler: str, spool: Spool, parts: LeaseQueue, k: int) -> ProcessSpec:
+def _readout(
+    settings: StreamSettings,
+    scheduler: str,
+    spool: Spool,
+    parts: LeaseQueue,
+    k: int,
+    done: Sequence[Sequence[int]],
+) -> ProcessSpec:
     values = ReadoutSettings(
         scheduler=scheduler,
         queue=parts.name,
@@ -183,5 +199,6 @@ def _readout(settings: StreamSettings, scheduler: str, spool: Spool, parts: Leas
         loop=settings.loop,
         rate=settings.rate,
         when_full=settings.when_full,
+        done=done,
     )
     return ProcessSpec(producer_name(k), "o2dask.stream.readout", values.to_json())

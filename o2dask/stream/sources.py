@@ -5,12 +5,12 @@ source that can be read again gives the same timeframe for the same number. Know
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from o2dask.errors import ConfigError, DataError, SpecError
+from o2dask.stream.numbers import Numbers
 from o2dask.timeframe import ORBITS_PER_TIMEFRAME, TimeframeId, TimeframeRef
 
 if TYPE_CHECKING:
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from o2dask.ctf.reader import CtfReader, Damage
 
-__all__ = ["EnumeratedSource", "Reading", "ReplaySource", "Source", "UserSource", "open_source"]
+__all__ = ["UNKNOWN", "EnumeratedSource", "Reading", "ReplaySource", "Source", "UserSource", "open_source"]
 
+UNKNOWN = -1
+"""Number of a timeframe that a source does not give, or not under a number of which it knows beforehand."""
 _N_ORBITS = 1 << 32
 """Orbits of a run; what is replayed for longer goes on as the next run."""
+_PER_RUN = _N_ORBITS // ORBITS_PER_TIMEFRAME
 
 
 class Reading(NamedTuple):
@@ -87,6 +90,10 @@ class Source(Protocol):
         """
         ...
 
+    def number_of(self, timeframe: TimeframeId) -> int:
+        """Return under which number it gives a timeframe, `UNKNOWN` if under none; what is done is not counted here."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
@@ -99,15 +106,18 @@ class Rounds:
     orbits: int
     runs: int
     per_run: int
+    first_orbit: int
+    first_run: int
 
     @classmethod
     def of(cls, ids: list[TimeframeId]) -> "Rounds":
         """Return the rounds of these timeframes."""
         counters = max(i.tf_counter for i in ids) - min(i.tf_counter for i in ids) + 1
-        orbits = max(i.first_orbit + i.n_orbits for i in ids) - min(i.first_orbit for i in ids)
-        runs = max(i.run for i in ids) - min(i.run for i in ids) + 1
+        first_orbit, first_run = min(i.first_orbit for i in ids), min(i.run for i in ids)
         highest = max(i.first_orbit + i.n_orbits for i in ids)
-        return cls(counters, orbits, runs, max(1, 1 + (_N_ORBITS - highest) // orbits))
+        orbits = highest - first_orbit
+        runs = max(i.run for i in ids) - first_run + 1
+        return cls(counters, orbits, runs, max(1, 1 + (_N_ORBITS - highest) // orbits), first_orbit, first_run)
 
     def shift(self, timeframe: TimeframeId, n: int) -> TimeframeId:
         """Return the id that a timeframe has in round `n`."""
@@ -121,14 +131,28 @@ class Rounds:
             first_orbit=timeframe.first_orbit + n * self.orbits,
         )
 
+    def place(self, timeframe: TimeframeId, n: int) -> tuple[int, int]:
+        """Return run and orbit that a timeframe of round `n` has in the first one, whether it comes or not."""
+        runs, n = divmod(n, self.per_run)
+        return timeframe.run - runs * self.runs, timeframe.first_orbit - n * self.orbits
+
+    def round_of(self, timeframe: TimeframeId) -> int:
+        """Return the round in which a timeframe comes, if it comes at all."""
+        runs = (timeframe.run - self.first_run) // self.runs
+        return runs * self.per_run + (timeframe.first_orbit - self.first_orbit) // self.orbits
+
 
 @dataclass(slots=True)
 class EnumeratedSource:
-    """Timeframes without bulk, `n` of them or without end: for workflows whose sources make up their data."""
+    """Timeframes without bulk, `n` of them or without end: for workflows whose sources make up their data.
+
+    Numbers in the ranges `done` are left out.
+    """
 
     n: int
     loop: bool = False
     run: int = 0
+    done: Sequence[Sequence[int]] = ()
     blocks: bool = False
     live: bool = False
     notices: list[str] = field(default_factory=list)
@@ -136,11 +160,20 @@ class EnumeratedSource:
 
     def readings(self, first: int) -> Iterator[Reading | None]:
         """Give them from number `first` on."""
-        per_run = _N_ORBITS // ORBITS_PER_TIMEFRAME
-        for i in count(first) if self.loop else range(first, self.n):
-            runs, counter = divmod(i, per_run)
-            orbit = counter * ORBITS_PER_TIMEFRAME
-            yield Reading(TimeframeId(run=self.run + runs, tf_counter=counter, first_orbit=orbit))
+        for i in Numbers(self.done).since(first):
+            if i >= self.n and not self.loop:
+                return
+            yield Reading(self._id(i))
+
+    def _id(self, number: int) -> TimeframeId:
+        runs, counter = divmod(number, _PER_RUN)
+        return TimeframeId(run=self.run + runs, tf_counter=counter, first_orbit=counter * ORBITS_PER_TIMEFRAME)
+
+    def number_of(self, timeframe: TimeframeId) -> int:
+        """Return its number."""
+        number = (timeframe.run - self.run) * _PER_RUN + timeframe.tf_counter
+        is_given = number >= 0 and (number < self.n or self.loop)
+        return number if is_given and self._id(number) == timeframe else UNKNOWN
 
 
 class ReplaySource:
@@ -160,12 +193,21 @@ class ReplaySource:
         Go through them again and again; the ids of later rounds go on where the round before ended.
     raw : bool
         Decode the blocks and give them uncompressed, as a detector would.
+    done : sequence of pairs
+        Ranges [first, end) of numbers to leave out.
     """
 
     blocks = live = False
 
     def __init__(
-        self, paths: list[str], readout: int = 0, n_readouts: int = 1, *, loop: bool = False, raw: bool = False
+        self,
+        paths: list[str],
+        readout: int = 0,
+        n_readouts: int = 1,
+        *,
+        loop: bool = False,
+        raw: bool = False,
+        done: Sequence[Sequence[int]] = (),
     ) -> None:
         from o2dask.ctf.listing import list_timeframes
 
@@ -177,6 +219,8 @@ class ReplaySource:
             raise ConfigError(f"source {', '.join(paths)}: nothing to replay: {what}")
         self._readout, self._n_readouts, self._loop, self._raw = readout, n_readouts, loop, raw
         self._rounds = Rounds.of([ref.id for ref in self._refs])
+        self._where = {self._rounds.place(ref.id, 0): k for k, ref in enumerate(self._refs)}
+        self._numbers = Numbers(done)
         self._readers: dict[str, CtfReader] = {}
         self.counts: Mapping[str, int] = {}
         self._cuts: dict[int, tuple[int, int]] = {}  # rows of this readout, by timeframe that was looked at
@@ -186,11 +230,20 @@ class ReplaySource:
 
     def readings(self, first: int) -> Iterator[Reading | None]:
         """Give them from number `first` on."""
-        for i in count(first):
+        for i in self._numbers.since(first):
             n, k = divmod(i, len(self._refs))
             if n and not self._loop:
                 return
             yield self._reading(k, n)
+
+    def number_of(self, timeframe: TimeframeId) -> int:
+        """Return its number, of whatever round."""
+        n = self._rounds.round_of(timeframe)
+        if n < 0 or (n and not self._loop):
+            return UNKNOWN
+        k = self._where.get(self._rounds.place(timeframe, n), UNKNOWN)
+        is_same = k != UNKNOWN and self._rounds.shift(self._refs[k].id, n) == timeframe
+        return n * len(self._refs) + k if is_same else UNKNOWN
 
     def _reading(self, k: int, n: int) -> Reading:
         ref = self._refs[k]
@@ -279,6 +332,10 @@ class UserSource:
             else:
                 yield Reading(timeframe, encode_timeframe(payloads, raw=True))
 
+    def number_of(self, timeframe: TimeframeId) -> int:
+        """Return `UNKNOWN`: what it will give only the user knows."""
+        return UNKNOWN
+
 
 def _parameters(make: Callable[..., Any]) -> set[str]:
     try:
@@ -287,7 +344,9 @@ def _parameters(make: Callable[..., Any]) -> set[str]:
         return set()
 
 
-def open_source(text: str, readout: int = 0, n_readouts: int = 1, *, loop: bool = False) -> Source:
+def open_source(
+    text: str, readout: int = 0, n_readouts: int = 1, *, loop: bool = False, done: Sequence[Sequence[int]] = ()
+) -> Source:
     """Return the source that a user names, checked as far as it can be without data.
 
     Parameters
@@ -299,6 +358,8 @@ def open_source(text: str, readout: int = 0, n_readouts: int = 1, *, loop: bool 
         Whose share, of how many.
     loop : bool
         Without end.
+    done : sequence of pairs
+        Ranges [first, end) of numbers to leave out; a source whose `number_of` knows none takes none.
 
     Raises
     ------
@@ -307,13 +368,13 @@ def open_source(text: str, readout: int = 0, n_readouts: int = 1, *, loop: bool 
     """
     kind, colon, rest = text.partition(":")
     if kind in ("replay", "replay-raw") and rest:
-        return ReplaySource(rest.split(","), readout, n_readouts, loop=loop, raw=kind == "replay-raw")
+        return ReplaySource(rest.split(","), readout, n_readouts, loop=loop, raw=kind == "replay-raw", done=done)
     if kind == "enumerate":
         try:
             n = int(rest)
         except ValueError:
             raise ConfigError(f"source {text!r}: want a number, as in enumerate:1000") from None
-        return EnumeratedSource(n, loop=loop)
+        return EnumeratedSource(n, loop=loop, done=done)
     if loop:
         raise ConfigError(f"source {text!r}: only replay: and enumerate: can loop; leave out --loop")
     if rest.startswith("//"):

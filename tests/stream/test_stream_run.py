@@ -1,5 +1,6 @@
 """The stream runner as a whole: what it commits, in the order of trouble."""
 
+import shutil
 import threading
 import time
 from itertools import pairwise
@@ -15,6 +16,7 @@ from o2dask.errors import ConfigError
 from o2dask.monitoring.events import TimeframeCommitted
 from o2dask.runners.control import StreamControl
 from o2dask.runners.inline import run_inline
+from o2dask.runners.report import RunReport
 from o2dask.runners.settings import BatchSettings
 from o2dask.runners.stream import run_stream
 from o2dask.runners.testing import contents, workers
@@ -125,6 +127,35 @@ def test_an_endless_stream_is_drained_when_it_is_stopped(stream, tmp_path) -> No
     counters = sorted(e.timeframe.tf_counter for e in seen if isinstance(e, TimeframeCommitted))
     assert counters == list(range(len(counters))), "everything up to the last one read out"
     assert order(tmp_path) == counters
+
+
+def test_a_loop_that_is_resumed_goes_on_where_it_was_and_reads_nothing_out_again(stream, tmp_path) -> None:
+    def some(n: int, resume: bool) -> RunReport:
+        control, seen = StreamControl(), []
+
+        def see(event) -> None:
+            seen.append(event)
+            if sum(isinstance(e, TimeframeCommitted) for e in seen) >= n:
+                control.stop()
+
+        return stream(resume=resume, loop=True, progress=see, stop=control, max_timeframes=16, options={"sleep": 0.002})
+
+    first, second = some(N + 5, False), some(N, True)
+    assert first.ok and second.ok and second.n_already_done == first.n_committed > N
+    total = first.n_committed + second.n_committed
+    assert sorted(r.timeframe.tf_counter for r in (*first.committed, *second.committed)) == list(range(total))
+    assert second.source["in"] == 2 * second.n_committed, "two parts of each new timeframe, none of those committed"
+    assert order(tmp_path) == list(range(total))
+
+
+def test_what_was_set_aside_or_taken_from_the_output_is_read_out_again_at_a_resume(stream, tmp_path, want) -> None:
+    assert stream(options={"bad": "5"}).n_committed == N - 1
+    shutil.rmtree(tmp_path / "out/run7_tf9_orbit288")
+    report = stream(resume=True, options={"bad": "5"})
+    assert [r.timeframe.tf_counter for r in report.committed] == [9] and report.n_already_done == N - 2
+    assert [q.ref.id.tf_counter for q in report.quarantined] == [5] and report.source["in"] == 4
+    got = contents(tmp_path / "out")
+    assert got == {name: want[name] for name in got} and len(got) == len(want) // N * (N - 1)
 
 
 def test_a_stop_before_the_end_is_an_interruption_that_resume_takes_up(stream, want, tmp_path) -> None:
