@@ -16,14 +16,20 @@ __all__ = [
     "B2C",
     "GAS_STEP_CM",
     "MAX_STEP_CM",
+    "MIN_COS2",
     "advance",
     "advance_about",
     "advance_state",
+    "chord_of",
+    "gas_due",
+    "gas_noise",
     "gas_step",
     "loss_in_gas",
     "propagate",
     "rotate",
+    "steps_to",
     "transport",
+    "turned_across",
 ]
 
 B2C = np.float32(0.000299792458)
@@ -32,6 +38,8 @@ MAX_STEP_CM = np.float32(4.0)
 """Longest step over which the covariance is transported linearly [cm]."""
 GAS_STEP_CM = np.float32(3.5)
 """Path after which loss and scattering are applied [cm]: over that, scattering moves no track by 0.01 of an error."""
+MIN_COS2 = np.float32(1e-3)
+"""Squared cosine of phi below which a track is taken to turn back."""
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 _HALF, _SIXTH = np.float32(0.5), np.float32(1.0 / 6.0)
 _KNOTS_PER_INV_P, _LAST_KNOT = np.float32(KNOTS_PER_INV_P), np.float32(GAS_KNOTS - 1.01)
@@ -42,14 +50,20 @@ def helix_step(y, z, snp, tgl, q2pt, dx, curv):
     """Return (ok, y, z, snp, path, 1 / cos phi before) after a step dx [cm]; see `transport`."""
     snp2 = snp + curv * dx * q2pt
     cos2a, cos2b = _ONE - snp * snp, _ONE - snp2 * snp2
-    if cos2a < np.float32(1e-3) or cos2b < np.float32(1e-3):
+    if cos2a < MIN_COS2 or cos2b < MIN_COS2:
         return False, y, z, snp, _ZERO, _ONE
+    dy_dx, path, inv_csp = chord_of(snp, snp2, cos2a, cos2b, q2pt, dx, curv)
+    return True, y + dx * dy_dx, z + tgl * path, snp2, path, inv_csp
+
+
+@inlined
+def chord_of(snp, snp2, cos2a, cos2b, q2pt, dx, curv):
+    """Return (dy/dx, path [cm], 1 / cos phi before) of a step dx [cm] between directions of given squared cosines."""
     csp, csp2 = math.sqrt(cos2a), math.sqrt(cos2b)
     dy_dx = (snp + snp2) / (csp + csp2)
     chord = dx * (csp2 + snp2 * dy_dx)
     turn = curv * q2pt * chord
-    path = chord * (_ONE + turn * turn * _SIXTH)
-    return True, y + dx * dy_dx, z + tgl * path, snp2, path, _ONE / csp
+    return dy_dx, chord * (_ONE + turn * turn * _SIXTH), _ONE / csp
 
 
 @inlined
@@ -138,13 +152,13 @@ def loss_in_gas(inv_p, path, tgl, gas):
 
 
 @inlined
-def gas_step(snp, tgl, q2pt, c, path, gas):
-    """Return (q2pt, c) after `path` [cm, signed, transverse] of gas: energy loss and multiple scattering.
+def gas_noise(snp, tgl, q2pt, path, gas):
+    """Return (ss, tt, qt, qq, part of q/pt gained) that `path` [cm, signed, transverse] of gas adds to a track.
 
-    Sources: the loss from a table made by `o2dask.reco.tpc.grid.make_gas`, linear between its knots; PDG review,
-    passage of particles through matter, eq. 34.16 with a fixed logarithm; terms of the covariance as in AliceO2
-    TrackParametrizationWithError::correctForMaterial. A pion is assumed. Inwards (path < 0) the momentum grows; the
-    noise is positive either way.
+    Energy loss and multiple scattering: the loss from a table made by `o2dask.reco.tpc.grid.make_gas`, linear between
+    its knots; PDG review, passage of particles through matter, eq. 34.16 with a fixed logarithm; terms of the
+    covariance as in AliceO2 TrackParametrizationWithError::correctForMaterial. A pion is assumed. Inwards (path < 0)
+    the momentum grows; the noise is positive either way.
     """
     t1 = _ONE + tgl * tgl
     root = math.sqrt(t1)
@@ -154,41 +168,65 @@ def gas_step(snp, tgl, q2pt, c, path, gas):
     theta2 = gas[GAS_SCATTER] * abs(length) * ip2 * (_ONE + gas[GAS_MASS2] * ip2)
     tq = tgl * q2pt
     noise = theta2 * t1
-    ss = c[5] + noise * (_ONE - snp * snp)
-    tt = c[9] + noise * t1
-    qt = c[13] + noise * tq
-    qq = c[14] + theta2 * tq * tq
-    out = (c[0], c[1], c[2], c[3], c[4], ss, c[6], c[7], c[8], tt, c[10], c[11], c[12], qt, qq)
-    return q2pt * (_ONE + loss_in_gas(inv_p, path, tgl, gas)), out
+    gained = loss_in_gas(inv_p, path, tgl, gas)
+    return noise * (_ONE - snp * snp), noise * t1, noise * tq, theta2 * tq * tq, gained
+
+
+@inlined
+def gas_step(snp, tgl, q2pt, c, path, gas):
+    """Return (q2pt, c) after `path` [cm, signed, transverse] of gas: `gas_noise`."""
+    ss, tt, qt, qq, gained = gas_noise(snp, tgl, q2pt, path, gas)
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14 = c
+    out = (c0, c1, c2, c3, c4, c5 + ss, c6, c7, c8, c9 + tt, c10, c11, c12, c13 + qt, c14 + qq)
+    return q2pt * (_ONE + gained), out
+
+
+@inlined
+def gas_due(snp, tgl, q2pt, c, waiting, gas):
+    """Return (q2pt, c, waiting): the gas of `waiting` [cm] has acted once that is `GAS_STEP_CM`."""
+    if abs(waiting) < GAS_STEP_CM:
+        return q2pt, c, waiting
+    if gas[GAS_MASS2] > _ZERO:
+        q2pt, c = gas_step(snp, tgl, q2pt, c, waiting, gas)
+    return q2pt, c, _ZERO
+
+
+@inlined
+def turned_across(tgl, q2pt, across, path):
+    """Return (tgl, q2pt) after a transverse `path` [cm] in a transverse field `across` it [kG].
+
+    With a = B2C q/pt B_across path, tgl changes by a (1 + tgl2) and q/pt by a tgl q/pt, from dp/ds = q v x B.
+    """
+    a = B2C * q2pt * across * path
+    tgl += a * (_ONE + tgl * tgl)
+    return tgl, q2pt + a * tgl * q2pt
+
+
+@inlined
+def steps_to(x, x_new):
+    """Return (number of steps, length of one [cm]) from x to x_new, short enough for `transport`."""
+    dx = x_new - x
+    n_steps = int(abs(dx) / MAX_STEP_CM) + 1
+    return n_steps, dx / np.float32(n_steps)
 
 
 @inlined
 def advance(x, y, z, snp, tgl, q2pt, c, x_new, detector, sector, waiting):
     """Return (ok, y, z, snp, tgl, q2pt, c, waiting) at x_new [cm], in steps short enough for `transport`.
 
-    On the way the transverse field changes dip angle and q/pt: with a = B2C q/pt B_across path, tgl by a (1 + tgl2) and
-    q/pt by a tgl q/pt, from dp/ds = q v x B. The gas acts once per `GAS_STEP_CM`; `waiting` is the path [cm] that
-    it has not acted on yet, from call to call. `sector` says where a field that depends on the azimuth is taken;
-    -1: without that dependence. Not ok: the track turns back before x_new.
+    On the way the transverse field changes dip angle and q/pt (`turned_across`). The gas acts once per `GAS_STEP_CM`;
+    `waiting` is the path [cm] that it has not acted on yet, from call to call. `sector` says where a field that depends
+    on the azimuth is taken; -1: without that dependence. Not ok: the track turns back before x_new.
     """
-    dx = x_new - x
-    n_steps = int(abs(dx) / MAX_STEP_CM) + 1
-    step = dx / np.float32(n_steps)
+    n_steps, step = steps_to(x, x_new)
     for _ in range(n_steps):
         bending, across = field_at(detector.field, sector, x, y, z, snp, tgl)
         ok, y, z, snp, c, path = transport(y, z, snp, tgl, q2pt, c, step, -B2C * bending)
         if not ok:
             return False, y, z, snp, tgl, q2pt, c, waiting
         x += step
-        if across != _ZERO:
-            a = B2C * q2pt * across * path
-            tgl += a * (_ONE + tgl * tgl)
-            q2pt += a * tgl * q2pt
-        waiting += path
-        if abs(waiting) >= GAS_STEP_CM:
-            if detector.gas[GAS_MASS2] > _ZERO:
-                q2pt, c = gas_step(snp, tgl, q2pt, c, waiting, detector.gas)
-            waiting = _ZERO
+        tgl, q2pt = turned_across(tgl, q2pt, across, path)
+        q2pt, c, waiting = gas_due(snp, tgl, q2pt, c, waiting + path, detector.gas)
     return True, y, z, snp, tgl, q2pt, c, waiting
 
 
@@ -198,9 +236,7 @@ def advance_about(x, y, z, snp, tgl, q2pt, d, c, x_new, detector, sector, waitin
 
     Derivatives are those of the track: what a filter does to deviations and covariance keeps no next step waiting.
     """
-    dx = x_new - x
-    n_steps = int(abs(dx) / MAX_STEP_CM) + 1
-    step = dx / np.float32(n_steps)
+    n_steps, step = steps_to(x, x_new)
     for _ in range(n_steps):
         bending, across = field_at(detector.field, sector, x, y, z, snp, tgl)
         curv = -B2C * bending
@@ -214,34 +250,22 @@ def advance_about(x, y, z, snp, tgl, q2pt, d, c, x_new, detector, sector, waitin
         d = (d0 + f02 * d2 + f04 * d4, d1 + f12 * d2 + f13 * d3 + f14 * d4, d2 + bend * d4, d3, d4)
         y, z, snp = y2, z2, snp2
         x += step
-        if across != _ZERO:
-            a = B2C * q2pt * across * path
-            tgl += a * (_ONE + tgl * tgl)
-            q2pt += a * tgl * q2pt
-        waiting += path
-        if abs(waiting) >= GAS_STEP_CM:
-            if detector.gas[GAS_MASS2] > _ZERO:
-                q2pt, c = gas_step(snp, tgl, q2pt, c, waiting, detector.gas)
-            waiting = _ZERO
+        tgl, q2pt = turned_across(tgl, q2pt, across, path)
+        q2pt, c, waiting = gas_due(snp, tgl, q2pt, c, waiting + path, detector.gas)
     return True, y, z, snp, tgl, q2pt, d, c, waiting
 
 
 @inlined
 def advance_state(x, y, z, snp, tgl, q2pt, x_new, detector, sector, waiting):
     """Return (ok, y, z, snp, tgl, q2pt, waiting) at x_new [cm]: `advance` without covariance."""
-    dx = x_new - x
-    n_steps = int(abs(dx) / MAX_STEP_CM) + 1
-    step = dx / np.float32(n_steps)
+    n_steps, step = steps_to(x, x_new)
     for _ in range(n_steps):
         bending, across = field_at(detector.field, sector, x, y, z, snp, tgl)
         ok, y, z, snp, path, _ = helix_step(y, z, snp, tgl, q2pt, step, -B2C * bending)
         if not ok:
             return False, y, z, snp, tgl, q2pt, waiting
         x += step
-        if across != _ZERO:
-            a = B2C * q2pt * across * path
-            tgl += a * (_ONE + tgl * tgl)
-            q2pt += a * tgl * q2pt
+        tgl, q2pt = turned_across(tgl, q2pt, across, path)
         waiting += path
         if abs(waiting) >= GAS_STEP_CM:
             if detector.gas[GAS_MASS2] > _ZERO:

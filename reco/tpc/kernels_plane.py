@@ -9,14 +9,21 @@ import math
 import numpy as np
 
 from o2dask.reco.tpc.kernels_field import field_at
-from o2dask.reco.tpc.kernels_helix import B2C, GAS_STEP_CM, MAX_STEP_CM, loss_in_gas
+from o2dask.reco.tpc.kernels_helix import (
+    B2C,
+    GAS_STEP_CM,
+    MIN_COS2,
+    chord_of,
+    gas_noise,
+    steps_to,
+    turned_across,
+)
 from o2dask.reco.tpc.kernels_jit import body, inlined
-from o2dask.reco.tpc.kernels_types import GAS_MASS2, GAS_SCATTER
+from o2dask.reco.tpc.kernels_types import GAS_MASS2
 
 __all__ = ["advance_planes", "load_planes", "rotate_planes", "store_planes", "update_planes"]
 
-_ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
-_HALF, _SIXTH = np.float32(0.5), np.float32(1.0 / 6.0)
+_ZERO, _ONE, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
 
 
 @inlined
@@ -38,14 +45,9 @@ def _transport(y, z, snp, tgl, q2pt, c, dx, curv):
     bend = curv * dx
     snp2 = snp + bend * q2pt
     cos2a, cos2b = _ONE - snp * snp, _ONE - snp2 * snp2
-    if cos2a < np.float32(1e-3) or cos2b < np.float32(1e-3):
+    if cos2a < MIN_COS2 or cos2b < MIN_COS2:
         return False, y, z, snp, c, _ZERO
-    csp, csp2 = math.sqrt(cos2a), math.sqrt(cos2b)
-    dy_dx = (snp + snp2) / (csp + csp2)
-    chord = dx * (csp2 + snp2 * dy_dx)
-    turn = curv * q2pt * chord
-    path = chord * (_ONE + turn * turn * _SIXTH)
-    inv = _ONE / csp
+    dy_dx, path, inv = chord_of(snp, snp2, cos2a, cos2b, q2pt, dx, curv)
     f13 = dx * inv
     f02 = f13 * inv * inv
     f04 = _HALF * bend * f02
@@ -69,19 +71,16 @@ def _transport(y, z, snp, tgl, q2pt, c, dx, curv):
 
 
 @inlined
-def _gas(snp, tgl, q2pt, c, path, gas):
-    """Return (q2pt, c) after `path` [cm] of gas: `kernels_helix.gas_step` for nine covariances."""
-    t1 = _ONE + tgl * tgl
-    root = math.sqrt(t1)
-    inv_p = abs(q2pt) / root
-    ip2 = inv_p * inv_p
-    length = path * root
-    theta2 = gas[GAS_SCATTER] * abs(length) * ip2 * (_ONE + gas[GAS_MASS2] * ip2)
-    noise = theta2 * t1
-    tq = tgl * q2pt
-    yy, sy, ss, qy, qs, qq, zz, tz, tt = c
-    out = (yy, sy, ss + noise * (_ONE - snp * snp), qy, qs, qq + theta2 * tq * tq, zz, tz, tt + noise * t1)
-    return q2pt * (_ONE + loss_in_gas(inv_p, path, tgl, gas)), out
+def _gas_due(snp, tgl, q2pt, c, waiting, gas):
+    """Return (q2pt, c, waiting): `kernels_helix.gas_due` for nine covariances."""
+    if abs(waiting) < GAS_STEP_CM:
+        return q2pt, c, waiting
+    if gas[GAS_MASS2] > _ZERO:
+        d_ss, d_tt, _, d_qq, gained = gas_noise(snp, tgl, q2pt, waiting, gas)
+        yy, sy, ss, qy, qs, qq, zz, tz, tt = c
+        c = (yy, sy, ss + d_ss, qy, qs, qq + d_qq, zz, tz, tt + d_tt)
+        q2pt *= _ONE + gained
+    return q2pt, c, _ZERO
 
 
 @inlined
@@ -90,24 +89,15 @@ def advance_planes(x, y, z, snp, tgl, q2pt, c, x_new, detector, waiting):
 
     The field is taken without its dependence on the azimuth.
     """
-    dx = x_new - x
-    n_steps = int(abs(dx) / MAX_STEP_CM) + 1
-    step = dx / np.float32(n_steps)
+    n_steps, step = steps_to(x, x_new)
     for _ in range(n_steps):
         bending, across = field_at(detector.field, -1, x, y, z, snp, tgl)
         ok, y, z, snp, c, path = _transport(y, z, snp, tgl, q2pt, c, step, -B2C * bending)
         if not ok:
             return False, y, z, snp, tgl, q2pt, c, waiting
         x += step
-        if across != _ZERO:
-            a = B2C * q2pt * across * path
-            tgl += a * (_ONE + tgl * tgl)
-            q2pt += a * tgl * q2pt
-        waiting += path
-        if abs(waiting) >= GAS_STEP_CM:
-            if detector.gas[GAS_MASS2] > _ZERO:
-                q2pt, c = _gas(snp, tgl, q2pt, c, waiting, detector.gas)
-            waiting = _ZERO
+        tgl, q2pt = turned_across(tgl, q2pt, across, path)
+        q2pt, c, waiting = _gas_due(snp, tgl, q2pt, c, waiting + path, detector.gas)
     return True, y, z, snp, tgl, q2pt, c, waiting
 
 
