@@ -12,9 +12,12 @@ Both include ramp and tail of a run. Workers are started and warmed up outside t
 
 Then what one processor more costs, whatever it does: five processors, each of 10 ms, 100 ms or 1 s of CPU, on every
 runner; ``isolated`` has them all expendable, in processes of their own (inline, so that nothing else is in the figure).
+On Dask these too include ramp and tail, which weigh the more the fewer timeframes there are; inline, the time runs from
+the end of a timeframe that only warms up.
 
 Last the CPU time of driver, scheduler and workers together that a timeframe and a processor take which do nothing, from
-chains of 2 and 20. Start-up and topologies of 1 000 processors are in `benchmarks/workflow.py`.
+chains of 2 and 20; the time from command to first processor; and a topology of 1 000 processors, of both of which
+`benchmarks/workflow.py` has more. On two quiet cores all of it takes less than three minutes.
 """
 
 import argparse
@@ -34,6 +37,7 @@ import psutil
 from distributed import Client, LocalCluster
 from rich.console import Console
 from rich.table import Table
+from workflow import compiling, starting
 
 from o2dask.context import ProcessingContext, WorkerState
 from o2dask.monitoring.events import Event, TimeframeCommitted
@@ -57,8 +61,11 @@ PAYLOAD_BYTES = 4_000_000
 
 
 def burn(ctx: ProcessingContext) -> None:
-    """Spend ``seconds`` of this thread's CPU time in numpy, which releases the GIL, then make the output."""
-    end = time.thread_time() + ctx.options["seconds"]
+    """Spend ``seconds`` of this thread's CPU time in numpy, which releases the GIL, then make the output.
+
+    Timeframe 0 only warms up, and takes none.
+    """
+    end = time.thread_time() + (ctx.options["seconds"] if ctx.timeframe.tf_counter else 0.0)
     block = np.arange(65536, dtype=np.float32)
     while time.thread_time() < end:
         np.sqrt(block, out=block)
@@ -86,9 +93,9 @@ def synthetic(seconds: float) -> Topology:
     return compile_workflow(WorkflowSpec("synthetic", tuple(processors)))
 
 
-def timeframes(n: int) -> list[TimeframeRef]:
+def timeframes(n: int, first: int = 1) -> list[TimeframeRef]:
     """Return `n` timeframes."""
-    ids = [TimeframeId(run=1, tf_counter=i, first_orbit=32 * i) for i in range(n)]
+    ids = [TimeframeId(run=1, tf_counter=i, first_orbit=32 * i) for i in range(first, first + n)]
     return [TimeframeRef(id=id_, url="synthetic", index=i, n_bytes=1_000_000) for i, id_ in enumerate(ids)]
 
 
@@ -154,15 +161,28 @@ def chain_of(each: float, isolated: bool) -> Topology:
     return compile_workflow(WorkflowSpec("equal", processors), options)
 
 
+def after_the_first(topology: Topology, n: int) -> tuple[float, float]:
+    """Return the wall time of `n` timeframes inline and the time within their processors [s].
+
+    One more before them warms up, and starts the processes of those that are expendable.
+    """
+    ends: list[tuple[float, float]] = []
+
+    def see(event: Event) -> None:
+        if isinstance(event, TimeframeCommitted):
+            ends.append((time.perf_counter(), event.seconds))
+
+    run_inline(topology, timeframes(n + 1, first=0), NoSink(), progress=see)
+    return ends[-1][0] - ends[0][0], sum(seconds for _, seconds in ends[1:])
+
+
 def per_processor(address: str, threads: str, n_workers: int, each: float, n: int) -> dict[str, Any]:
     """Return what the framework takes per processor and timeframe [ms of a worker], and its share, on every runner."""
     row: dict[str, Any] = {"seconds_per_processor": each, "n_timeframes": n}
     for name, where in (("inline", None), ("isolated", None), ("threads", threads), ("processes", address)):
         topology = chain_of(each, name == "isolated")
-        if where is None:  # without what it takes to start the five processes
-            first, second = (run_inline(topology, timeframes(n), NoSink()) for n in (2, n + 2))
-            total = second.wall_s - first.wall_s
-            inside = sum(second.seconds.values()) - sum(first.seconds.values())
+        if where is None:
+            total, inside = after_the_first(topology, n)
         else:
             report = run_batch(topology, timeframes(n), NoSink(), settings=BatchSettings(scheduler=where))
             total, inside = report.wall_s * n_workers, sum(report.seconds.values())
@@ -247,7 +267,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a quick run of some seconds")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    sizes = [(0.1, 20), (1.0, 6)] if args.small else [(0.1, 60), (0.3, 30), (1.0, 16), (3.0, 12)]
+    sizes = [(0.1, 20), (1.0, 6)] if args.small else [(0.1, 40), (0.3, 20), (1.0, 16), (3.0, 8)]
     spawn = multiprocessing.get_context("spawn")
     with workers(args.workers) as cluster, ProcessPoolExecutor(args.workers, mp_context=spawn) as pool, _scratch() as f:
         dask_run(cluster.scheduler_address, 0.02, 8, f"{f}/warm")
@@ -257,7 +277,7 @@ def main() -> None:
         with LocalCluster(
             n_workers=1, threads_per_worker=args.workers, processes=False, dashboard_address=None, protocol="inproc"
         ) as threads:
-            each = [(0.01, 40), (0.1, 6)] if args.small else [(0.01, 200), (0.1, 40), (1.0, 6)]
+            each = [(0.01, 40), (0.1, 6)] if args.small else [(0.01, 100), (0.1, 12), (1.0, 4)]
             costs = [
                 per_processor(cluster.scheduler_address, threads.scheduler_address, args.workers, seconds, n)
                 for seconds, n in each
@@ -265,9 +285,14 @@ def main() -> None:
             n = 40 if args.small else 300
             where = (("inline", ""), ("threads", threads.scheduler_address), ("processes", cluster.scheduler_address))
             margins = [marginal(runner, address, n) for runner, address in where]
+    start, topology = starting(1 if args.small else 3), compiling(1000, 1 if args.small else 3)
     show(rows, held, args.workers)
     show_costs(costs)
     show_margins(margins)
+    print(
+        f"From command to first processor: {start['inline_s']:.2f} s inline, {start['batch_s']:.2f} s on a worker. A "
+        f"topology of 1 000: {topology['compile_ms']:.0f} ms to compile, {topology['plan_ms']:.0f} ms to plan"
+    )
     if args.json:
         figures = {
             "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
@@ -276,6 +301,8 @@ def main() -> None:
             "memory": held,
             "per_processor": costs,
             "marginal": margins,
+            "start": start,
+            "topology": topology,
         }
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
