@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from o2dask.analysis import Dataframe, open_aod
 from o2dask.aod.model import ColumnModel, TableModel, data_ref, tables
+from o2dask.aod.store import Store, commit_dataframe
 from o2dask.columns import Columns, Jagged
 
 CORE = (
@@ -19,6 +21,7 @@ CORE = (
     "O2mccollisionlabel",
 )
 """The tables of the first issue."""
+TRACK = "O2track_iu"
 SORTED = ("fIndexCollisions", "fIndexMcCollisions", "fIndexBCs")
 
 
@@ -33,6 +36,17 @@ def random_dataframe(seed: int, n_tracks: int, trees: tuple[str, ...] = CORE) ->
     rng = np.random.default_rng(seed)
     rows = {tree: _n_rows(tree, n_tracks) for tree in tables()}
     return {tree: random_table(rng, tables()[tree], rows) for tree in trees}
+
+
+def write(folder, dataframe: Mapping[str, Columns], number: int = 1) -> Dataframe:
+    """Write one dataframe as it is, relations unchecked, and open it."""
+    commit_dataframe(Store(folder), number, dataframe, {})
+    return open_aod(folder)[0]
+
+
+def replaced(columns: Columns, **arrays: np.ndarray) -> Columns:
+    """Return a table with other values in some columns."""
+    return Columns(columns.schema, dict(columns) | arrays)
 
 
 def _n_rows(tree: str, n_tracks: int) -> int:

@@ -11,6 +11,7 @@ import uproot
 from aod_samples import random_dataframe
 from physics_samples import aod_tables, sample
 
+from o2dask.analysis import execute
 from o2dask.aod.store import Store, commit_dataframe
 
 RUN = 500000
@@ -36,6 +37,21 @@ def aod(aod_folder):
     from o2dask.analysis import open_aod
 
     return open_aod(aod_folder)
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory):
+    """Seventy dataframes of 10, 12, 14... tracks: DF_1000 to DF_1069."""
+    folder = tmp_path_factory.mktemp("many")
+    for i in range(70):
+        commit_dataframe(Store(folder), 1000 + i, random_dataframe(i, 10 + 2 * i), {})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    """Storage that fails is tried again at once."""
+    monkeypatch.setattr(execute, "RETRY_AFTER_S", 0.001)
 
 
 @pytest.fixture(scope="session")

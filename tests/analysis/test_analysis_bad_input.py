@@ -10,16 +10,13 @@ import shutil
 import numpy as np
 import pytest
 from aod_samples import random_dataframe
+from task_samples import run
 
 import o2dask as o2
-from o2dask.analysis.errors import RowError
-from o2dask.analysis.execute import Failure
-from o2dask.analysis.result import Result
 from o2dask.aod.conversion import convert
 from o2dask.aod.store import Store, commit_dataframe
 from o2dask.cli.main import app
 from o2dask.columns import Columns, Jagged, Schema
-from o2dask.errors import DataError
 
 TASK = """
 import o2dask as o2
@@ -41,6 +38,13 @@ SIZES = (40, 50, 60)
 scope: dict = {"__name__": "__main__"}
 exec(TASK, scope)
 Reads = scope["Reads"]
+
+
+class ReadsAll(o2.AnalysisTask):
+    n = o2.Output(0)
+
+    def process(self, tracks: o2.Tracks):
+        self.n += sum(len(tracks[name]) for name in tracks._group.frame.columns("O2track_iu"))
 
 
 def without(tree):
@@ -138,10 +142,23 @@ def test_a_bad_dataframe_costs_itself_and_is_told_by_name(name, kind, tmp_path, 
     assert all(word in str(failure) for word in [str(source), "DF_1001", "'reads'", *words]), str(failure)
     assert not result.ok and result.n_dataframes == result.n_frames == 2
     assert result.h_pt.sum(flow=True) == SIZES[0] + SIZES[2]
+    assert "1 left out" in result.summary() and "DF_1001" in result._repr_html_()
     status, told = by_command(capsys, tmp_path, "--aod", source)
     assert status == told["status"] == 1 and told["n_dataframes"] == 2
     assert [f["dataframe"] for f in told["failed"]] == ["DF_1001"]
     assert o2.read_results(tmp_path / "r.root")["reads/h_pt"].sum(flow=True) == SIZES[0] + SIZES[2]
+
+
+@pytest.mark.parametrize("name", ["floats for an index", "index too large"])
+def test_grouping_by_an_index_that_is_bad_is_told_by_name(name, tmp_path):
+    class Groups(o2.AnalysisTask):
+        def process(self, collision: o2.Collision, tracks: o2.Tracks): ...
+
+    change, words = bad_dataframe(name)
+    result = run(o2.open_aod(aod_of(tmp_path, "parquet", change)), Groups())
+    (failure,) = result.failed
+    assert all(word in failure.reason for word in words), failure.reason
+    assert result.n_dataframes == 2
 
 
 @pytest.mark.parametrize("kind", ["parquet", "root"])
@@ -193,40 +210,16 @@ def test_a_bad_file_costs_itself_and_is_told_by_name(spoil, words, tmp_path, cap
     (failure,) = told["failed"]
     assert status == 1 and told["n_dataframes"] == 6
     assert failure["url"] == str(bad) and words in failure["reason"]
+    assert o2.read_results(tmp_path / "r.root")["reads/h_pt"].sum(flow=True) == 2 * sum(SIZES)
 
 
-def test_other_widths_of_a_type_are_read(tmp_path):
-    change = with_column("O2track_iu", "fSigned1Pt", lambda a: a.astype(np.float64))
-    assert o2.open_aod(aod_of(tmp_path, "parquet", change)).run(Reads(), progress=False).ok
-
-
-def test_a_column_of_another_type_can_be_looked_at_by_its_name_in_the_file(tmp_path):
-    change = with_column("O2track_iu", "fSigned1Pt", lambda a: a.astype(np.int32))
-    aod = o2.open_aod(aod_of(tmp_path, "parquet", change))
-    assert aod[1].tracks["fSigned1Pt"].dtype == np.int32
-    for tracks in (aod[1].tracks, aod.tracks):
-        with pytest.raises(DataError, match=r"O2track_iu\.fSigned1Pt in DF_1001.*as it is stored: table\['fSigned1Pt'"):
-            tracks.pt()
-    assert len(aod[0].tracks.pt()) == SIZES[0]
-
-
-def test_rows_and_dataframes_out_of_range_say_how_many_there_are(tmp_path):
-    aod = o2.open_aod(aod_of(tmp_path, "parquet"))
-    with pytest.raises(RowError, match="dataframe 3: this AOD has 3"):
-        aod[3]
-    with pytest.raises(IndexError, match="row 40 of tracksIU in DF_1000: it has 40 rows"):
-        aod[0].tracksIU[40]
-
-
-def test_a_summary_tells_each_kind_once_and_whole_files_first():
-    missing = [
-        Failure(url="a.root", dataframe=f"DF_{i}", task="t", reason=f"process reads X: DF_{i} has no table O2x")
-        for i in range(30)
-    ]
-    other = Failure(url="a.root", dataframe="DF_40", task="t", reason="ZeroDivisionError: too long (t.py, line 3)")
-    files = [Failure(url=f"{i}.root", reason=f"/data/{i}.root: empty file") for i in range(2)]
-    lines = Result(outputs={}, failed=[*missing, other, *files]).summary().splitlines()
-    assert lines[1] == "33 left out:"
-    assert lines[2:4] == ["  /data/0.root: empty file", "  /data/1.root: empty file"]
-    assert lines[4].endswith("DF_0: task 't': process reads X: DF_0 has no table O2x; and 29 dataframes more like it")
-    assert "ZeroDivisionError" in lines[5] and len(lines) == 6
+def test_a_damaged_column_costs_its_dataframe(tmp_path):
+    for i in range(2):
+        commit_dataframe(Store(tmp_path), i, random_dataframe(i, 100), {})
+    path = tmp_path / "DF_1/O2track_iu.parquet"
+    raw = bytearray(path.read_bytes())
+    raw[4:400] = b"\xff" * 396
+    path.write_bytes(raw)
+    result = run(o2.open_aod(tmp_path), ReadsAll())
+    assert result.n_dataframes == 1
+    assert "O2track_iu.parquet: damaged" in str(result.failed[0])

@@ -1,17 +1,20 @@
-"""What else a class body may declare: partitions, groups of settings, configurable axes, registries of histograms."""
+"""What else a class body may declare: settings and groups of them, partitions, configurable axes, registries."""
 
 import json
 
 import hist
 import numpy as np
 import pytest
+from task_samples import Spectra, run
 
 import o2dask as o2
+from o2dask.analysis.configuration import read_config
+from o2dask.analysis.errors import UnknownNameError
 from o2dask.analysis.execute import Job, pack, unpack
-from o2dask.errors import ProcessorError, SpecError
+from o2dask.errors import ConfigError, ProcessorError, SpecError
 
 
-def run(aod, *tasks, **options):
+def must_run(aod, *tasks, **options):
     return aod.run(*tasks, scheduler="inline", progress=False, on_error="raise", **options)
 
 
@@ -48,7 +51,7 @@ class Charges(o2.AnalysisTask):
 
 
 def test_partitions_are_the_rows_that_pass_of_the_dataframe_or_of_the_row(aod):
-    result = run(aod, Charges())
+    result = must_run(aod, Charges())
     tracks = aod.tracks
     positive = tracks[tracks.signed1Pt() > 0]
     assert result.n_positive == len(positive) > 0
@@ -61,7 +64,7 @@ def test_partitions_are_the_rows_that_pass_of_the_dataframe_or_of_the_row(aod):
 
 
 def test_a_partition_follows_the_settings_of_its_task(aod):
-    few = run(aod, Charges(**{"cuts.eta_max": 0.1}))
+    few = must_run(aod, Charges(**{"cuts.eta_max": 0.1}))
     tracks = aod.tracks
     assert few.n_negative == ((tracks.signed1Pt() < 0) & (abs(tracks.eta()) < 0.1)).sum()
 
@@ -133,7 +136,7 @@ def test_registries_tell_what_they_lack_and_refuse_what_is_no_axis():
 def test_tasks_with_all_of_it_travel_to_workers(aod, tmp_path):
     (task,) = unpack(pack(Job(tasks=(Charges(**{"cuts.eta_max": 0.4}),)))).tasks
     assert task.cuts.eta_max == 0.4 and list(task.registry) == ["tracks/pt", "pt_eta", "sizes"]
-    result = run(aod, Charges())
+    result = must_run(aod, Charges())
     result.save(tmp_path / "out.root")
     back = o2.read_results(tmp_path / "out.root")
     assert back["charges/registry/tracks/pt"].values().sum() == result.registry["tracks/pt"].values().sum()
@@ -146,4 +149,74 @@ def test_a_setting_that_is_not_of_the_task_is_told(aod):
         def process(self, tracks: o2.Filtered[o2.Tracks]): ...
 
     with pytest.raises(ProcessorError, match=r"configurable .eta_max.: is not one of the task"):
-        run(aod, Stranger())
+        must_run(aod, Stranger())
+
+
+def test_settings_come_from_keywords_texts_and_any_spelling():
+    assert Spectra().eta_max == 0.8
+    assert Spectra(eta_max=0.5).eta_max == 0.5
+    assert Spectra(etaMax="0.25").eta_max == 0.25
+    task = Spectra()
+    task.configure({"eta-max": "1"})
+    assert task.eta_max == 1.0
+    assert Spectra.eta_max.default == 0.8  # the class is as it was
+
+
+def test_wrong_settings_are_errors_that_name_task_and_option():
+    with pytest.raises(ConfigError, match=r"task 'spectra' has no option 'etamin'; did you mean eta_max"):
+        Spectra(etamin=3)
+    with pytest.raises(SpecError, match=r"task 'spectra': option 'eta_max': want float, got 'wide'"):
+        Spectra(eta_max="wide")
+
+
+def test_lists_and_choices_are_settings_too():
+    class Task(o2.AnalysisTask):
+        edges = o2.Configurable([0.0, 1.0], "bin edges [GeV/c]")
+        system = o2.Configurable("pp", "collision system", choices=("pp", "pbpb"))
+
+        def process(self, tracks: o2.Tracks): ...
+
+    assert Task(edges="[0, 0.5, 2]").edges == (0, 0.5, 2)
+    assert Task(edges={"values": ["0", "1"]}).edges == (0, 1)
+    assert Task(system="pbpb").system == "pbpb"
+    with pytest.raises(SpecError, match="want one of pp, pbpb, got 'oo'"):
+        Task(system="oo")
+
+
+def test_configurations_of_o2_and_plain_ones_are_read(tmp_path):
+    path = tmp_path / "dpl-config.json"
+    path.write_text(json.dumps({"internal-dpl-clock": {"x": "1"}, "spectra": {"eta_max": "0.5"}}))
+    assert read_config(path)["spectra"] == {"eta_max": "0.5"}
+    path.write_text(json.dumps({"eta_max": 0.4, "bins": {"values": ["1"]}}))
+    assert read_config(path) == {"": {"eta_max": 0.4, "bins": {"values": ["1"]}}}
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="not JSON"):
+        read_config(path)
+
+
+def test_process_functions_are_checked_when_a_task_is_made():
+    class NoTable(o2.AnalysisTask):
+        def process(self, tracks): ...
+
+    class SecondRow(o2.AnalysisTask):
+        def process(self, tracks: o2.Tracks, collision: o2.Collision): ...
+
+    class Unswitched(o2.AnalysisTask):
+        def process_mc(self, tracks: o2.Tracks): ...
+
+    with pytest.raises(SpecError, match=r"task 'no-table': process: argument 'tracks': want a table .* no annotation"):
+        NoTable()
+    with pytest.raises(SpecError, match="argument 'collision': only the first may be one row at a time"):
+        SecondRow()
+    with pytest.raises(SpecError, match=r"process_mc: put @o2.ProcessSwitch"):
+        Unswitched()
+
+
+def test_each_task_has_histograms_of_its_own(aod):
+    one, two = Spectra(eta_max=0.5), Spectra(eta_max=1.0, name="wide")
+    one.h_pt.fill([1.0])
+    assert two.h_pt.sum() == 0 and Spectra.h_pt.sum() == 0
+    result = run(aod, Spectra(eta_max=0.5), two)
+    assert result["spectra"].h_pt != result["wide"].h_pt
+    with pytest.raises(UnknownNameError, match=r"'h_pt' is an output of spectra, wide; say result\[task\].h_pt"):
+        result.h_pt  # noqa: B018

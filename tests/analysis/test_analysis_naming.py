@@ -1,8 +1,11 @@
-"""How columns and tables are called that the data model does not know."""
+"""How columns and tables are called: those of the data model, and those that it does not know."""
 
 import pytest
 
+import o2dask as o2
 from o2dask.analysis import naming
+from o2dask.analysis.declarations import table_named, table_names
+from o2dask.analysis.errors import UnknownNameError
 from o2dask.aod.model import tables
 
 
@@ -74,3 +77,24 @@ def test_indices_of_the_model_are_named_as_the_rules_say():
 )
 def test_a_tree_has_a_stem_and_a_version(tree, stem, version):
     assert (naming.stem(tree), naming.version(tree)) == (stem, version)
+
+
+def test_every_table_of_the_model_has_a_name_and_its_singular_means_a_row():
+    assert len(tables()) == 57
+    for model in tables().values():
+        label = model.table.removeprefix("Stored")
+        spec = getattr(o2, label)
+        assert model.tree.removeprefix("O2").startswith(spec.stems[0][0])
+    assert o2.Collision == o2.Collisions.iterator
+    assert o2.BC.is_row and o2.McParticle.is_row and o2.V0.is_row
+    assert o2.TracksExtra_000.versions == (0,) and o2.TracksExtra_001.versions == (1,)
+    assert str(o2.Filtered[o2.Join[o2.Tracks, o2.TracksExtra]]) == "Filtered[Join[Tracks, TracksExtra]]"
+    assert o2.FullTracks == o2.Join[o2.Tracks, o2.TracksExtra]
+
+
+def test_a_table_that_is_not_there_is_an_error_with_what_comes_close():
+    with pytest.raises(UnknownNameError, match=r"no table 'Trakcs' in the data model; did you mean Tracks"):
+        o2.Trakcs  # noqa: B018
+    with pytest.raises(AttributeError):
+        o2.nothing  # noqa: B018
+    assert len(table_names()) > 57 and table_named("Tracks") == o2.Tracks

@@ -4,9 +4,14 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from task_samples import run
 
+import o2dask as o2
 from o2dask.analysis import open_aod
 from o2dask.errors import DataError
+
+UdCollisions = o2.declare_table("UdCollisions", description="udcollision", fPosZ="float32")
+UdTracks = o2.declare_table("UdTracks", description="udtrack", fPx="float32", fPy="float32", fIndexUDCollisions="int32")
 
 
 def branch(path, frame, tree, name):
@@ -70,3 +75,20 @@ def test_every_column_reads_back_under_its_name_with_its_type_and_values(real_fi
                     np.testing.assert_array_equal(getattr(table, getters[name])(), want)
                     n_columns += 1
     assert n_columns
+
+
+def test_derived_data_of_tables_unknown_to_the_model_are_analysed(ud_file):
+    class Pt(o2.AnalysisTask):
+        h_pt = o2.Hist.new.Reg(40, 0, 4).Double()
+        n = o2.Output(0)
+
+        def process(self, collision: UdCollisions.iterator, tracks: UdTracks):
+            self.h_pt.fill(np.hypot(tracks.px(), tracks.py()))
+            self.n += len(tracks)
+
+    with uproot.open(ud_file) as file:
+        trees = [file[key] for key in file.keys() if key.partition(";")[0].endswith("/O2udtrack")]  # noqa: SIM118
+        n_rows = sum(tree.num_entries for tree in trees)
+    result = run(o2.open_aod(ud_file), Pt())
+    assert result.ok and result.n_dataframes == len(trees) > 1
+    assert result.n == n_rows == result.h_pt.sum(flow=True) > 0
