@@ -1,7 +1,7 @@
 """A look at a run while it goes on: ``view = o2.connect("tcp://127.0.0.1:8786")`` in a notebook or anywhere.
 
 Knows what `monitoring.board` announces and how to ask a scheduler for it; nothing of the run itself, which never waits
-for a viewer and does not notice one.
+for a viewer and does not notice one, unless that asks it to pause, to go on, to stop, or for another rate.
 """
 
 import time
@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from o2dask.errors import ConfigError
-from o2dask.monitoring.board import HISTOGRAM_KEY, STATE_TOPIC
+from o2dask.monitoring.board import CONTROL_TOPIC, HISTOGRAM_KEY, STATE_TOPIC
 from o2dask.monitoring.histograms import Histogram
+from o2dask.stream.errors import StreamError
 from o2dask.workflow.names import did_you_mean
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ REMEMBERED = 7200
 """States that a view keeps: an hour of them."""
 STALE_AFTER_S = 5.0
 """A run that has not announced itself for longer, and did not say that it ended, has lost its driver [s]."""
+
+OBEYS_IN_S = 10.0
+"""How long a run may take to show that it did what it was asked for [s]."""
 
 
 def connect(address: str, *, timeout_s: float = 5.0) -> "LiveView":
@@ -153,6 +157,44 @@ class LiveView:
             if left <= 0 or self.status in ("STOPPED", "LOST"):
                 return
             time.sleep(min(every_s, left))
+
+    def pause(self) -> Self:
+        """Have the stream pause: nothing is read out and nothing begun, what is in flight is finished.
+
+        Raises
+        ------
+        ConfigError
+            If no stream runs there; by `resume`, `stop` and `set_rate` too.
+        StreamError
+            If it does not do so within ten seconds.
+        """
+        return self._ask("pause", "PAUSED")
+
+    def resume(self) -> Self:
+        """Have the stream go on."""
+        return self._ask("resume", "RUNNING")
+
+    def stop(self) -> Self:
+        """Have the stream end: the source stops, all that it has given is done."""
+        return self._ask("stop", "DRAINING")
+
+    def set_rate(self, rate: float) -> Self:
+        """Have so many timeframes per second read out from now on, 0 for as fast as they are taken."""
+        if not 0 <= rate < float("inf"):
+            raise ConfigError(f"rate: want timeframes per second, 0 for as fast as they go, got {rate}")
+        return self._ask("rate", "", float(rate))
+
+    def _ask(self, word: str, want: str, value: float = 0.0) -> Self:
+        state = self.state
+        if self.status in ("LOST", "STOPPED", "WAITING"):
+            raise ConfigError(f"no stream runs at {self.address}: {self}")
+        self._client.log_event(CONTROL_TOPIC, {"run": state["run"], "word": word, "value": value})
+        until = time.monotonic() + OBEYS_IN_S
+        while want and (now := self.state).get("state") not in (want, "STOPPED"):
+            if time.monotonic() > until:
+                raise StreamError(f"asked to {word}, the stream is still {now.get('state')} after {OBEYS_IN_S:g} s")
+            time.sleep(0.1)
+        return self
 
     def close(self) -> None:
         """Let go of the scheduler; the run goes on."""

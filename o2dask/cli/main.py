@@ -22,13 +22,14 @@ OWN = {
     "reco": "o2dask.cli.reco:reco",
     "run": "o2dask.cli.run:app",
     "stream": "o2dask.cli.stream:stream",
+    "control": "o2dask.cli.control:control",
     "readout": "o2dask.cli.readout:readout",
     "aod": "o2dask.cli.aod:app",
     "ctf": "o2dask.cli.ctf:app",
     "workflow": "o2dask.cli.workflow:app",
     "conditions": "o2dask.cli.conditions:app",
 }
-ORDER = ("demo", "simulate", "reco", "run", "stream", "readout", "aod", "ctf", "workflow")
+ORDER = ("demo", "simulate", "reco", "run", "stream", "control", "readout", "aod", "ctf", "workflow")
 
 
 class Commands(TyperGroup):

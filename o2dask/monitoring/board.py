@@ -15,12 +15,14 @@ from typing import Any
 from o2dask.monitoring.events import Event
 from o2dask.monitoring.histograms import HistogramSet
 
-__all__ = ["HISTOGRAM_KEY", "STATE_TOPIC", "Board"]
+__all__ = ["CONTROL_TOPIC", "HISTOGRAM_KEY", "STATE_TOPIC", "Board"]
 
 log = logging.getLogger(__name__)
 
 STATE_TOPIC = "o2dask-stream-state"
 """Topic of Dask's event log for the state of a run; it keeps the last 100 in a cluster of ours, which is 50 s."""
+CONTROL_TOPIC = "o2dask-stream-control"
+"""Topic for what viewers ask of a run."""
 HISTOGRAM_KEY = "o2dask-histograms"
 """Key in the scheduler's metadata for the histograms of the last run, as they stand: no history, so bounded."""
 STATE_EVERY_S, HISTOGRAMS_EVERY_S = 0.5, 1.0

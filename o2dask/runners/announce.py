@@ -39,9 +39,15 @@ class Announced:
         Name of what runs.
     progress : callable, optional
         Is told of every event, as if nobody stood between.
+
+    Attributes
+    ----------
+    run : str
+        What tells this run from others at the same scheduler.
     """
 
     def __init__(self, workflow: str, progress: Progress | None = None) -> None:
+        self.run = uuid.uuid4().hex[:12]
         self._workflow, self._progress = workflow, progress
         self._lock = threading.Lock()
         self._filled: list[Event] = []
@@ -108,7 +114,7 @@ class Announced:
             Returns what events do not tell (window, queues, a state of the whole), or other values of what they do;
             called in a thread of its own every half second. What it raises is passed over, for the run goes on.
         """
-        board, end = Board(client, run=uuid.uuid4().hex[:12], workflow=self._workflow), threading.Event()
+        board, end = Board(client, run=self.run, workflow=self._workflow), threading.Event()
         thread = threading.Thread(target=self._announce, args=(board, end, describe), name="announce", daemon=True)
         thread.start()
         try:

@@ -22,6 +22,7 @@ from o2dask.runners.control import StreamControl
 from o2dask.runners.driver import Driver
 from o2dask.runners.ledger import Ledger, StopToken
 from o2dask.runners.plugin import RunPlugin, plan_run
+from o2dask.runners.remote import Commands, commanded
 from o2dask.runners.report import RunReport
 from o2dask.runners.settings import BatchSettings
 from o2dask.sink import Sink
@@ -97,7 +98,11 @@ def run_stream(
             control.listen(lambda pauses: stream.supervisor.pause() if pauses else stream.supervisor.resume())
             if opened is not None:
                 opened(backend.address, stream)
-            with announced.on(backend.client, lambda: _state(stream, driver, control)):
+            commands = Commands(announced.run, control, stream.supervisor.set_rate, backend.notices.append)
+            with (
+                announced.on(backend.client, lambda: _state(stream, driver, control)),
+                commanded(backend.client, commands),
+            ):
                 stream.supervisor.start()
                 report = driver.run(lambda: _figures(stream, feed, ledger, control))
                 if settings.journal and (report.failure or report.abandoned):
