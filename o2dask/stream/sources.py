@@ -6,10 +6,11 @@ source that can be read again gives the same timeframe for the same number. Know
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from o2dask.errors import ConfigError, DataError, SpecError
+from o2dask.stream.listed import N_ORBITS, UNKNOWN, ListedSource, Reading, split_evenly
 from o2dask.stream.numbers import Numbers
 from o2dask.timeframe import ORBITS_PER_TIMEFRAME, TimeframeId, TimeframeRef
 
@@ -20,32 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNKNOWN", "EnumeratedSource", "Reading", "ReplaySource", "Source", "UserSource", "open_source"]
 
-UNKNOWN = -1
-"""Number of a timeframe that a source does not give, or not under a number of which it knows beforehand."""
-_N_ORBITS = 1 << 32
-"""Orbits of a run; what is replayed for longer goes on as the next run."""
-_PER_RUN = _N_ORBITS // ORBITS_PER_TIMEFRAME
-
-
-class Reading(NamedTuple):
-    """One readout's share of one timeframe.
-
-    Attributes
-    ----------
-    timeframe : TimeframeId
-        Which timeframe.
-    batch : RecordBatch, optional
-        Its blocks, as a CTF file holds them; None where there is no bulk.
-    total_bytes : int
-        Size of the whole timeframe, all readouts together [bytes]; 0: not known.
-    error : str
-        Why it is lost; "" if it is not.
-    """
-
-    timeframe: TimeframeId
-    batch: "pa.RecordBatch | None" = None
-    total_bytes: int = 0
-    error: str = ""
+_PER_RUN = N_ORBITS // ORBITS_PER_TIMEFRAME
 
 
 class Source(Protocol):
@@ -95,53 +71,6 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Rounds:
-    """How the ids of a list of timeframes go on when it is gone through again and again.
-
-    Every round is shifted by the length of all; when the orbits of a run are used up, runs are.
-    """
-
-    counters: int
-    orbits: int
-    runs: int
-    per_run: int
-    first_orbit: int
-    first_run: int
-
-    @classmethod
-    def of(cls, ids: list[TimeframeId]) -> "Rounds":
-        """Return the rounds of these timeframes."""
-        counters = max(i.tf_counter for i in ids) - min(i.tf_counter for i in ids) + 1
-        first_orbit, first_run = min(i.first_orbit for i in ids), min(i.run for i in ids)
-        highest = max(i.first_orbit + i.n_orbits for i in ids)
-        orbits = highest - first_orbit
-        runs = max(i.run for i in ids) - first_run + 1
-        return cls(counters, orbits, runs, max(1, 1 + (_N_ORBITS - highest) // orbits), first_orbit, first_run)
-
-    def shift(self, timeframe: TimeframeId, n: int) -> TimeframeId:
-        """Return the id that a timeframe has in round `n`."""
-        if n == 0:
-            return timeframe
-        runs, n = divmod(n, self.per_run)
-        return replace(
-            timeframe,
-            run=timeframe.run + runs * self.runs,
-            tf_counter=timeframe.tf_counter + n * self.counters,
-            first_orbit=timeframe.first_orbit + n * self.orbits,
-        )
-
-    def place(self, timeframe: TimeframeId, n: int) -> tuple[int, int]:
-        """Return run and orbit that a timeframe of round `n` has in the first one, whether it comes or not."""
-        runs, n = divmod(n, self.per_run)
-        return timeframe.run - runs * self.runs, timeframe.first_orbit - n * self.orbits
-
-    def round_of(self, timeframe: TimeframeId) -> int:
-        """Return the round in which a timeframe comes, if it comes at all."""
-        runs = (timeframe.run - self.first_run) // self.runs
-        return runs * self.per_run + (timeframe.first_orbit - self.first_orbit) // self.orbits
-
-
 @dataclass(slots=True)
 class EnumeratedSource:
     """Timeframes without bulk, `n` of them or without end: for workflows whose sources make up their data.
@@ -176,7 +105,7 @@ class EnumeratedSource:
         return number if is_given and self._id(number) == timeframe else UNKNOWN
 
 
-class ReplaySource:
+class ReplaySource(ListedSource):
     """The timeframes of CTF files, this readout's data of each: their blocks as they are, nothing decoded.
 
     Data are shared out among readouts whole, those that follow each other in the file together, so that their bytes
@@ -197,8 +126,6 @@ class ReplaySource:
         Ranges [first, end) of numbers to leave out.
     """
 
-    blocks = live = False
-
     def __init__(
         self,
         paths: list[str],
@@ -213,41 +140,17 @@ class ReplaySource:
 
         damages: list[Damage] = []
         self._refs: list[TimeframeRef] = list_timeframes(paths, damages)
-        self.notices = [str(damage) for damage in damages]
+        notices = [str(damage) for damage in damages]
         if not self._refs:
-            what = self.notices[0] if self.notices else "they hold no timeframe"
+            what = notices[0] if notices else "they hold no timeframe"
             raise ConfigError(f"source {', '.join(paths)}: nothing to replay: {what}")
-        self._readout, self._n_readouts, self._loop, self._raw = readout, n_readouts, loop, raw
-        self._rounds = Rounds.of([ref.id for ref in self._refs])
-        self._where = {self._rounds.place(ref.id, 0): k for k, ref in enumerate(self._refs)}
-        self._numbers = Numbers(done)
+        super().__init__([ref.id for ref in self._refs], loop=loop, done=done, notices=notices)
+        self._readout, self._n_readouts, self._raw = readout, n_readouts, raw
         self._readers: dict[str, CtfReader] = {}
-        self.counts: Mapping[str, int] = {}
         self._cuts: dict[int, tuple[int, int]] = {}  # rows of this readout, by timeframe that was looked at
 
-    def __len__(self) -> int:
-        return len(self._refs)
-
-    def readings(self, first: int) -> Iterator[Reading | None]:
-        """Give them from number `first` on."""
-        for i in self._numbers.since(first):
-            n, k = divmod(i, len(self._refs))
-            if n and not self._loop:
-                return
-            yield self._reading(k, n)
-
-    def number_of(self, timeframe: TimeframeId) -> int:
-        """Return its number, of whatever round."""
-        n = self._rounds.round_of(timeframe)
-        if n < 0 or (n and not self._loop):
-            return UNKNOWN
-        k = self._where.get(self._rounds.place(timeframe, n), UNKNOWN)
-        is_same = k != UNKNOWN and self._rounds.shift(self._refs[k].id, n) == timeframe
-        return n * len(self._refs) + k if is_same else UNKNOWN
-
-    def _reading(self, k: int, n: int) -> Reading:
+    def _reading(self, k: int, timeframe: TimeframeId) -> Reading:
         ref = self._refs[k]
-        timeframe = self._rounds.shift(ref.id, n)
         try:
             batch = self._batch(ref, is_known=k in self._cuts)
         except DataError as error:
@@ -280,10 +183,8 @@ def shares(batch: "pa.RecordBatch", n: int) -> list[tuple[int, int]]:
     if not names or n == 1:
         return [(0, len(names))] * n
     starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
-    ends = np.cumsum(sizes)[[*(i - 1 for i in starts[1:]), len(names) - 1]].astype(float)
-    middles = 0.5 * (ends + np.concatenate([[0.0], ends[:-1]]))
-    owner = np.minimum((n * middles / max(ends[-1], 1.0)).astype(int), n - 1)
-    firsts = np.searchsorted(owner, np.arange(n + 1))  # owners never decrease
+    ends = np.cumsum(sizes)[[*(i - 1 for i in starts[1:]), len(names) - 1]]
+    firsts = split_evenly(np.diff(ends, prepend=0), n)
     rows = [*starts, len(names)]
     return [(rows[firsts[k]], rows[firsts[k + 1]]) for k in range(n)]
 
