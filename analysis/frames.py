@@ -302,6 +302,11 @@ class Dataframe(Frame):
     def _read_none(self, tree: str, name: str) -> Any:
         return as_array(self.stored.columns(tree)[name].empty())
 
+    def forget(self) -> None:
+        """Drop what was read, and close the files."""
+        super().forget()
+        self.stored.close()
+
     def _read(self, tree: str, names: list[str]) -> dict[str, Any]:
         return self.stored.read(tree, columns=names)
 

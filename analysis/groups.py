@@ -59,6 +59,17 @@ def _stored_inputs(tree: str, columns: tuple[str, ...], inputs: tuple[str, ...])
     return tuple(found)
 
 
+@lru_cache(maxsize=1024)
+def _getters_of_all(name: str, trees: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, Getter]:
+    """Return the getters of trees that store these columns; the same are asked for in every dataframe."""
+    found: dict[str, Getter] = {}
+    for tree, columns in reversed(trees):
+        found.update(getters_of(tree, columns))
+    text = f"Return the row number in {name} of the dataframe, counting from 0."
+    found["globalIndex"] = Getter(name="globalIndex", kind="row", tree=trees[0][0], text=text)
+    return dict(sorted(found.items()))
+
+
 class Group:
     """Trees of one frame that share the row number; `absent` are those that should but do not, with the reason."""
 
@@ -85,12 +96,7 @@ class Group:
     @cached_property
     def getters(self) -> dict[str, Getter]:
         """The getters of all trees; where two have the same name the earlier tree's is meant."""
-        found: dict[str, Getter] = {}
-        for tree in reversed(self.trees):
-            found.update(getters_of(tree, self.frame.columns(tree)))
-        text = f"Return the row number in {self.name} of the dataframe, counting from 0."
-        found["globalIndex"] = Getter(name="globalIndex", kind="row", tree=self.trees[0], text=text)
-        return dict(sorted(found.items()))
+        return _getters_of_all(self.name, tuple((tree, self.frame.columns(tree)) for tree in self.trees))
 
     def input_of(self, tree: str, name: str) -> Getter:
         """Return the getter that a formula of `tree` reads as `name`."""

@@ -9,12 +9,17 @@ import operator
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
+from weakref import WeakKeyDictionary
 
 from o2dask.errors import SpecError
 
 __all__ = ["Output", "absorb", "clear", "is_hist", "merged", "outputs_of"]
 
 T = TypeVar("T")
+
+_fixed: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+"""Histograms of a task that are added as arrays: boost-histogram compares axes and looks up types, which takes as long
+as to fill some thousand rows."""
 
 
 class Output(Generic[T]):
@@ -61,10 +66,14 @@ def outputs_of(task: Any) -> dict[str, Any]:
 
 def absorb(total: dict[str, Any], task: Any) -> None:
     """Add the outputs of a task to `total`, in place, and leave the task with empty ones."""
-    declared = _declared(task)
+    declared, fixed = _declared(task), _fixed.setdefault(task, {})
     for name, value in outputs_of(task).items():
         if name not in total:
             total[name] = value.copy(deep=False) if is_hist(value) else value
+            if is_hist(value) and fixed.get(name) is not value and name not in declared and _is_fixed(value):
+                fixed[name] = value
+        elif fixed.get(name) is value and value.variances() is not None:
+            _add_bins(total[name], value)
         else:
             total[name] = _sum(total[name], value, declared.get(name), f"{task.name}/{name}")
     clear(task)
@@ -98,11 +107,34 @@ def _declared(task: Any) -> Mapping[str, Output[Any]]:
     return found
 
 
+def _is_fixed(histogram: Any) -> bool:
+    """Return whether the bins of a histogram are an array of numbers that stays where it is, whatever is filled."""
+    return _is_plain(histogram) and not any(axis.traits.growth for axis in histogram.axes)
+
+
+def _is_plain(histogram: Any) -> bool:
+    import boost_histogram as bh
+
+    return histogram.storage_type in (bh.storage.Double, bh.storage.Int64)
+
+
+def _add_bins(one: Any, other: Any) -> Any:
+    """Add the bins of `other`, filled without weights, to those of `one`, whose variances then stay known.
+
+    boost-histogram's own sum forgets them, and a plot has no error bars.
+    """
+    bins = one.view(flow=True)
+    bins += other.view(flow=True)
+    return one
+
+
 def _sum(one: Any, other: Any, declared: Output[Any] | None, where: str) -> Any:
     try:
         if declared is not None:
             return declared.merge(one, other)
         if one.axes == other.axes:
+            if _is_plain(one) and other.variances() is not None:
+                return _add_bins(one, other)
             one += other
             return one
         return one + other  # categories that grew

@@ -1,7 +1,7 @@
 """One dataframe to read from, wherever it is stored: its number, its tables, and the columns that are asked for.
 
-Knows names and shapes; the two kinds of storage are in `parquet_reader` and `root_reader`. A dataframe holds names
-only, no open file: it may be pickled to a worker.
+Knows names and shapes; the two kinds of storage are in `parquet_reader` and `root_reader`. A dataframe may
+be pickled to a worker: names travel, no open file.
 """
 
 from abc import ABC, abstractmethod
@@ -104,6 +104,9 @@ class DataFrameSource(ABC):
     def fresh(self) -> "DataFrameSource":
         """Return one that remembers nothing of what was read, to be used and dropped: long lists stay small."""
         return self
+
+    def close(self) -> None:  # noqa: B027 - not abstract: who keeps nothing open has nothing to do
+        """Close what is kept open for the next read; what is read later is opened again."""
 
     def columns(self, tree: str) -> dict[str, Column]:
         """Return the stored columns of a table by name: dtype, row shape, unit, text."""

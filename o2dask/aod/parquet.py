@@ -6,6 +6,7 @@ suits truncated mantissas: a track table is written more than twice as fast as w
 """
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +19,17 @@ from o2dask.errors import DataError, ShapeError, SpecError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DTYPES", "ROWS_PER_GROUP", "Footer", "n_rows", "read_footer", "read_schema", "read_table", "write_table"]
+__all__ = [
+    "DTYPES",
+    "ROWS_PER_GROUP",
+    "Footer",
+    "n_rows",
+    "open_parquet",
+    "read_footer",
+    "read_schema",
+    "read_table",
+    "write_table",
+]
 
 DTYPES = frozenset(
     ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
@@ -28,6 +39,9 @@ _KEPT_SCHEMAS = 1024
 _schemas: dict[tuple[str, bytes], Schema] = {}
 ROWS_PER_GROUP = 1 << 17
 """Rows per row group: larger compresses no better, smaller costs a reader that wants a few columns."""
+
+THREADS_FROM = 1 << 20
+"""Values to read from which Arrow shares the work among threads, which costs as much as reading 10 000."""
 
 
 def write_table(file: "str | Path | IO[bytes]", columns: Columns) -> None:
@@ -68,8 +82,8 @@ def read_table(
 
     Parameters
     ----------
-    file : str, Path or binary file object
-        A Parquet file of flat columns, ours or another's.
+    file : str, Path, binary file object or open `pyarrow.parquet.ParquetFile`
+        A Parquet file of flat columns, ours or another's; an open one stays open.
     columns : iterable of str, optional
         Names; all if left out.
     where : str
@@ -96,7 +110,7 @@ def read_table(
     with _opened(file, where, footer.metadata) as parquet:
         chosen = None if groups is None else list(groups)
         read = parquet.read if chosen is None else partial(parquet.read_row_groups, chosen)
-        table = _guarded(lambda: read(columns=names), where)
+        table = _guarded(lambda: read(columns=names, use_threads=footer.n_rows * len(names) >= THREADS_FROM), where)
     if nulls := [name for name in schema.names if table.column(name).null_count]:
         raise DataError(f"{where}: column {nulls[0]!r} has missing values; AOD columns have none")
     return Columns.from_arrow(schema, table)
@@ -132,8 +146,29 @@ class Footer(NamedTuple):
         return np.array([each.min for each in found]), np.array([each.max for each in found])
 
 
+def open_parquet(file: Any, where: str = "") -> Any:
+    """Return an open `pyarrow.parquet.ParquetFile`, to be closed by the caller; its footer is read.
+
+    Raises
+    ------
+    DataError
+        If it is missing, damaged or not Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    where = where or str(file)
+
+    def opened() -> Any:
+        # A name makes pyarrow look for its file system, which takes longer than to open the file.
+        source = pa.OSFile(str(file)) if isinstance(file, (str, Path)) else file
+        return pq.ParquetFile(source, page_checksum_verification=True)
+
+    return _guarded(opened, where)
+
+
 def read_footer(file: Any, where: str = "") -> Footer:
-    """Return the footer of a file; no column is read."""
+    """Return the footer of a file, or of one that `open_parquet` gave; no column is read."""
     where = where or str(file)
     with _opened(file, where) as parquet:
         return Footer(parquet.metadata, _schema(parquet.schema_arrow, where))
@@ -177,8 +212,11 @@ def _encodings(schema: Schema) -> tuple[list[str], list[str], list[str]]:
 
 
 def _opened(file: Any, where: str, metadata: Any = None) -> Any:
+    """Return a context of the open file, which closes what it opened."""
     import pyarrow.parquet as pq
 
+    if isinstance(file, pq.ParquetFile):
+        return nullcontext(file)
     source = str(file) if isinstance(file, Path) else file
     return _guarded(lambda: pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True), where)
 

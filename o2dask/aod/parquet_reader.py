@@ -2,7 +2,8 @@
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +11,15 @@ import numpy as np
 
 from o2dask.aod import parquet
 from o2dask.aod.dataframe import DataFrameSource, schema_of
+from o2dask.aod.open_files import OpenFiles
 from o2dask.aod.store import CONFIG, Manifest, Store, folder_name
 from o2dask.columns import Columns, Schema
 from o2dask.errors import DataError
 
 __all__ = ["ParquetDataFrame"]
+
+_open_files = OpenFiles(32)
+"""Local files between the visits of one dataframe: to open one takes as long as to read a small table."""
 
 
 class ParquetDataFrame(DataFrameSource):
@@ -23,6 +28,7 @@ class ParquetDataFrame(DataFrameSource):
     def __init__(self, store: Store, number: int) -> None:
         self.store, self.number, self.url = store, number, store.url
         self._footers: dict[str, parquet.Footer] = {}
+        self._visit = object()
         folder = folder_name(number)
         if self._manifest:
             self.tables = tuple(self._manifest.rows)
@@ -68,7 +74,7 @@ class ParquetDataFrame(DataFrameSource):
 
     def schema(self, tree: str) -> Schema:
         """Return the stored columns of a table."""
-        return schema_of(tree, self._footer(tree).schema.columns)
+        return self._footer(tree).schema
 
     def table(self, tree: str, columns: Iterable[str] | None = None) -> Columns:
         """Return a table, or the named columns of it."""
@@ -88,28 +94,48 @@ class ParquetDataFrame(DataFrameSource):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels: names, not what was read."""
-        return {**self.__dict__, "_footers": {}}
+        return {**self.__dict__, "_footers": {}, "_visit": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_visit": object()}
 
     def fresh(self) -> "ParquetDataFrame":
         """Return one without footers."""
         return copy.copy(self)
 
+    def close(self) -> None:
+        """Close the files that were kept open for the next read."""
+        _open_files.close(self._visit)
+
     def _read(self, tree: str, columns: Iterable[str] | None, groups: range | None) -> Columns:
         footer = self._footer(tree)
         with self._file(tree) as file:
-            read = parquet.read_table(file, columns, self._path(tree), groups, footer)
-        return Columns(schema_of(tree, read.schema.columns), dict(read))
+            return parquet.read_table(file, columns, self._path(tree), groups, footer)
 
     def _footer(self, tree: str) -> parquet.Footer:
-        """Return the footer of a table's file, read once: a committed dataframe does not change."""
+        """Return the footer of a table's file, units filled in, read once: a committed dataframe does not change."""
         self.check_has(tree)
         if tree not in self._footers:
             with self._file(tree) as file:
-                self._footers[tree] = parquet.read_footer(file, self._path(tree))
+                footer = parquet.read_footer(file, self._path(tree))
+            self._footers[tree] = footer._replace(schema=schema_of(tree, footer.schema.columns))
         return self._footers[tree]
 
     def _path(self, tree: str) -> str:
         return self.store.join(folder_name(self.number), f"{tree}.parquet")
 
-    def _file(self, tree: str) -> Any:
-        return self.store.opened(self._path(tree))
+    @contextmanager
+    def _file(self, tree: str) -> Iterator[Any]:
+        """Give the file of a table, open; a local one stays open for the next read, until `close`."""
+        path = self._path(tree)
+        if not self.store.is_local:
+            with self.store.opened(path) as file:
+                yield file
+            return
+        opened = _open_files.take(self._visit, tree) or parquet.open_parquet(path)
+        try:
+            yield opened
+        except BaseException:
+            opened.close()
+            raise
+        _open_files.put(self._visit, tree, opened)

@@ -10,7 +10,7 @@ from formula_oracle import ORACLE
 
 from o2dask.analysis import Dataframe
 from o2dask.analysis.formulas import FORMULAS, elementary
-from o2dask.analysis.formulas.elementary import COMPILED_FROM, asinh, azimuth
+from o2dask.analysis.formulas.elementary import IN_CACHE, asinh, azimuth
 from o2dask.analysis.formulas.registry import BLOCK
 from o2dask.aod.model import tables
 from o2dask.columns import Columns, Jagged
@@ -212,13 +212,14 @@ def test_the_azimuth_is_precise_up_to_where_the_track_turns_and_stays_in_one_tur
 def test_compiled_loops_over_rows_give_the_bits_of_numpy(function, monkeypatch):
     monkeypatch.setattr(elementary, "PLAIN_ROWS", 0)
     rng = np.random.default_rng(8)
-    bits = rng.integers(0, 1 << 32, 20 * COMPILED_FROM, dtype=np.uint32).view(np.float32)  # any float, NaN too
-    near = rng.uniform(-1, 1, 20 * COMPILED_FROM).astype(np.float32)
+    bits = rng.integers(0, 1 << 32, 20 * IN_CACHE, dtype=np.uint32).view(np.float32)  # any float, NaN too
+    near = rng.uniform(-1, 1, 20 * IN_CACHE).astype(np.float32)
     columns = [np.concatenate([bits, near]), np.concatenate([near, near])][: 1 if function is asinh else 2]
     compiled = function(*columns)
+    monkeypatch.setattr(elementary, "PLAIN_ROWS", 1 << 62)
     with np.errstate(all="ignore"):
-        rows = range(0, len(compiled), 1000)
-        plain = np.concatenate([function(*(column[i : i + 1000] for column in columns)) for i in rows])
+        rows = range(0, len(compiled), 3 * IN_CACHE // 2)
+        plain = np.concatenate([function(*(column[i : i + 3 * IN_CACHE // 2] for column in columns)) for i in rows])
     is_nan = np.isnan(plain)
     assert np.array_equal(np.isnan(compiled), is_nan)
     assert np.array_equal(compiled.view(np.uint32)[~is_nan], plain.view(np.uint32)[~is_nan])
