@@ -4,10 +4,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from o2dask.columns import Column, Schema
+from o2dask.runners.inline import run_inline
+from o2dask.runners.nothing import NoSink
 from o2dask.specs import ConfigParamSpec, DataProcessorSpec, Option, Task, WorkflowSpec, parse_outputs
-from o2dask.timeframe import TimeframeId, TimeframeRef
+from o2dask.timeframe import TimeframeId, TimeframeRef, enumerated
+from o2dask.workflow import compile_workflow
 
 NUMBERS = Schema("TST/NUMBERS", (Column(name="x", dtype="int64", text="a number"),))
+REFS = enumerated(8)
 REF = TimeframeRef(id=TimeframeId(run=7, tf_counter=3, first_orbit=96), url="toy://", index=3)
 
 
@@ -58,6 +62,20 @@ def total(**more):
 
 def toy_workflow():
     return WorkflowSpec("toy", (source(), power(), total()))
+
+
+def task(run, name="p", **more):
+    """Return a processor that is given nothing and makes nothing."""
+    return spec(name, "", "", run, **more)
+
+
+def compiled(*processors, **more):
+    return compile_workflow(WorkflowSpec("w", processors), **more)
+
+
+def ran(*processors, refs=REFS, **more):
+    """Run a workflow of these processors in this process and keep nothing of it; return the report."""
+    return run_inline(compiled(*processors), refs, NoSink(), **more)
 
 
 @st.composite
