@@ -1,7 +1,8 @@
-"""One scheduler for all tests of the stream, reachable by processes on this machine only."""
+"""One scheduler for all tests of the stream, reachable by processes on this machine only; and streams on it."""
 
 import pytest
 from distributed import Client, LocalCluster
+from stream_tools import write_ctf
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,25 @@ def _starter():
     starter.acquire()
     yield
     starter.release()
+
+
+@pytest.fixture(scope="session")
+def ctf(tmp_path_factory):
+    """Forty timeframes to replay."""
+    return write_ctf(tmp_path_factory.mktemp("ctf") / "tf.ctf", 40)
+
+
+@pytest.fixture
+def opened(stream_client, tmp_path):
+    """Return a function that opens a stream; nothing of it is left on the device."""
+    from o2dask.stream.session import open_stream
+    from o2dask.stream.settings import StreamSettings
+
+    base = tmp_path / "shm"
+    base.mkdir()
+
+    def stream(source, **options):
+        return open_stream(stream_client, StreamSettings(source=source, **{"base": str(base), **options}))
+
+    yield stream
+    assert not list(base.iterdir())

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeId
 
 N_DATA = 5
+SOURCES = str(Path(__file__).with_name("user_sources.py"))
+LIMIT_S = 120.0
+"""When a test gives up [s]: costs nothing where things work, however slow the machine."""
 
 
 def timeframe(i, run=7):
@@ -50,7 +54,21 @@ def assert_same(got, expected):
         assert got[ref].equals(columns), ref
 
 
-def drain(stream, *, each=None, until=None, limit_s=40.0, slow_s=0.0):
+def eventually(condition, limit_s=LIMIT_S):
+    """Wait for a condition."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, f"not within {limit_s} s"
+        time.sleep(0.005)
+
+
+def started(stream):
+    """Return the stream, which begins."""
+    stream.supervisor.start()
+    return stream
+
+
+def drain(stream, *, each=None, until=None, limit_s=LIMIT_S, slow_s=0.0):
     """Be the driver: take, read, settle, until the stream is over; return the ids in their order."""
     ids, end = [], time.monotonic() + limit_s
     while not stream.feed.is_over and not (until and until(ids)):

@@ -7,14 +7,14 @@ from contextlib import suppress
 
 import pytest
 from distributed import Client, LocalCluster
-from stream_tools import timeframe
+from stream_tools import LIMIT_S, eventually, timeframe
 
 from o2dask.errors import ConfigError
 from o2dask.runners.feed import Feed
 from o2dask.stream.descriptor import Built, Part
 from o2dask.stream.errors import SchedulerGoneError, StreamError
 from o2dask.stream.feed import QueueFeed
-from o2dask.stream.queue import LeaseQueue, install
+from o2dask.stream.queue import MAX_WAIT_S, LeaseQueue, install
 from o2dask.stream.spool import Spool
 from o2dask.timeframe import TimeframeRef
 
@@ -45,13 +45,6 @@ def built(*numbers):
 
 def counters(leased):
     return [item.item[1] for item in leased]
-
-
-def eventually(condition, limit_s=5.0):
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_items_go_through_in_order_and_many_at_a_time(queue):
@@ -90,7 +83,7 @@ def test_what_a_producer_announced_and_died_is_not_taken_in_after_its_successor_
     time.sleep(0.1)
     assert after.open_producer("r") == (7, 7)
     after.ack([item.token for item in after.get(9)])
-    waiting.join(5)
+    waiting.join(LIMIT_S)
     assert "another process is producer r" in failures[0]
     assert after.last_seq("r") == 7
     assert after.put("r", 8, parts(8)).accepted_until == 8
@@ -99,10 +92,10 @@ def test_what_a_producer_announced_and_died_is_not_taken_in_after_its_successor_
 def test_nothing_to_get_is_waited_for_and_no_longer_than_asked(queue):
     begin = time.monotonic()
     assert queue.get(1, timeout_s=0.2) == []
-    assert 0.2 <= time.monotonic() - begin < 2.0
+    assert 0.2 <= time.monotonic() - begin < MAX_WAIT_S
     timer = threading.Timer(0.2, queue.put, ("r", 0, parts(7)))
     timer.start()
-    assert counters(queue.get(1, timeout_s=20)) == [7]
+    assert counters(queue.get(1, timeout_s=LIMIT_S)) == [7]
     timer.join()
 
 
@@ -111,7 +104,7 @@ def test_a_full_queue_makes_producers_wait_until_room_is_free(queue):
     first = queue.get(2)
     timer = threading.Timer(0.2, queue.ack, ([item.token for item in first],))
     timer.start()
-    assert queue.put("r", 8, parts(8, 9), 20.0).accepted_until == 9
+    assert queue.put("r", 8, parts(8, 9), LIMIT_S).accepted_until == 9
     timer.join()
     assert queue.status()["peak_timeframes"] == 8
 
@@ -141,7 +134,7 @@ def test_an_item_is_not_given_to_a_client_that_died_waiting(queue, stream_cluste
         time.sleep(0.2)
     waiting.join()
     queue.put("r", 0, parts(0))
-    assert counters(queue.get(1, timeout_s=5)) == [0]
+    assert counters(queue.get(1, timeout_s=LIMIT_S)) == [0]
 
 
 def _quietly(function):
@@ -152,12 +145,11 @@ def _quietly(function):
 def test_a_lease_that_is_not_renewed_ends(queue, other):
     theirs = LeaseQueue(other, queue.name)
     queue.put("r", 0, parts(0, 1))
-    held = theirs.get(2, lease_s=0.3)
-    for _ in range(3):
-        time.sleep(0.15)
-        assert theirs.renew(0.3) == 2
-    assert queue.get(1, timeout_s=0.0) == []
-    assert counters(queue.get(2, timeout_s=5.0)) == [0, 1]
+    held = theirs.get(2, lease_s=1.0)
+    assert theirs.renew(3.0) == 2
+    time.sleep(1.1)
+    assert queue.get(1, timeout_s=0.0) == [], "renewed, it outlives its first time"
+    assert counters(queue.get(2, timeout_s=LIMIT_S)) == [0, 1]
     assert queue.status()["counts"]["expired"] == 1
     assert theirs.renew(0.3) == 0
     assert theirs.ack([held[0].token]) == 1, "it is done, whoever holds it now"
@@ -188,8 +180,8 @@ def test_parts_become_a_timeframe_in_one_step_and_the_stream_ends_after_it(queue
     assert timeframes.get(1, timeout_s=0.0) == []
     timeframes.ack([item.token])
     begin = time.monotonic()
-    assert timeframes.get(1) == []
-    assert time.monotonic() - begin < 1.0
+    assert timeframes.get(1, timeout_s=LIMIT_S) == []
+    assert time.monotonic() - begin < MAX_WAIT_S, "at once, for nothing more can come"
     assert timeframes.is_over
     timeframes.destroy()
 
@@ -251,7 +243,7 @@ def test_the_feed_gives_each_timeframe_once_and_unlinks_it(queue, spool):
     queue.close_producer("r")
     called = threading.Event()
     with QueueFeed(queue, spool, on_ready=called.set) as feed:
-        assert called.wait(5)
+        assert called.wait(LIMIT_S)
         eventually(lambda: feed.status()["ready"] == 3)
         assert [ref.id for ref in feed.take(2)] == [timeframe(0), timeframe(1)]
         assert feed.status()["out"] == 2
@@ -285,14 +277,14 @@ def test_a_feed_gives_back_what_was_not_settled(queue, other):
     with QueueFeed(LeaseQueue(other, queue.name)) as feed:
         eventually(lambda: feed.status()["ready"] == 2)
         feed.settle(feed.take(1))
-    assert counters(queue.get(9, timeout_s=5)) == [1]
+    assert counters(queue.get(9, timeout_s=LIMIT_S)) == [1]
 
 
 def test_a_feed_renews_what_it_holds_and_takes_no_more_than_asked(queue, other):
     queue.put("r", 0, built(*range(6)))
-    with QueueFeed(LeaseQueue(other, queue.name), ahead=2, lease_s=0.3) as feed:
+    with QueueFeed(LeaseQueue(other, queue.name), ahead=2, lease_s=1.5) as feed:
         eventually(lambda: feed.status()["ready"] == 2)
-        time.sleep(0.7)
+        time.sleep(2.0)
         assert queue.status()["leased"] == 2
         assert queue.status()["counts"].get("expired", 0) == 0
         assert len(feed.take(9)) == 2

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from stream_tools import LIMIT_S, eventually
 
 from o2dask.errors import ConfigError
 from o2dask.stream.spool import remove_stale
@@ -16,13 +17,6 @@ from o2dask.stream.starter import Starter
 from o2dask.stream.supervisor import ProcessSpec, State, Supervisor
 
 HERE = "stream_child"
-
-
-def eventually(condition, limit_s=20.0):
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def is_there(pid):
@@ -106,11 +100,11 @@ def test_the_starter_starts_again_when_it_was_killed():
     starter = Starter(preload=("stream_child",))
     try:
         first = starter.start(HERE, {"say": ["ready"], "end": 7})
-        assert starter.status(first.pid, 20.0) == 7
+        assert starter.status(first.pid, LIMIT_S) == 7
         first.close()
         os.kill(starter._process.pid, signal.SIGKILL)
         second = starter.start(HERE, {"say": ["ready"], "end": 8})
-        assert starter.status(second.pid, 20.0) == 8
+        assert starter.status(second.pid, LIMIT_S) == 8
         second.close()
         assert starter.status(first.pid, 0.0) is None
     finally:
