@@ -72,7 +72,7 @@ def absorb(total: dict[str, Any], task: Any) -> None:
             total[name] = value.copy(deep=False) if is_hist(value) else value
             if is_hist(value) and fixed.get(name) is not value and name not in declared and _is_fixed(value):
                 fixed[name] = value
-        elif fixed.get(name) is value and value.variances() is not None:
+        elif name in fixed and fixed[name] is value and value.variances() is not None:
             _add_bins(total[name], value)
         else:
             total[name] = _sum(total[name], value, declared.get(name), f"{task.name}/{name}")

@@ -8,6 +8,8 @@ the producer's precision, values made up from a fixed seed. coffea and compiled 
 import (`pip install o2dask[peers]`), and named where they do not; see `analysis_peers.py`. Start-up: a fresh
 interpreter imports, opens, runs a task over one dataframe and draws; the best of three runs counts.
 
+With `--large` (25 million tracks) all warm up on one dataframe, and rounds are added for as long as `--minutes` allow.
+
     python benchmarks/analysis.py [--small] [--large] [--tracks 5_000_000] [--json FILE]
 """
 
@@ -118,6 +120,15 @@ def make_data(folder: Path, n_tracks: int, per_dataframe: int) -> tuple[Path, Pa
     return parquet, root
 
 
+def made_apart(folder: Path, n_tracks: int, per_dataframe: int) -> tuple[Path, Path]:
+    """Return what `make_data` does in a process of its own, whose memory ends with it."""
+    folder.mkdir(exist_ok=True)
+    made = Apart(lambda: make_data(folder, n_tracks, per_dataframe), lambda: None)
+    paths: tuple[Path, Path] = made()[1]
+    made.end()
+    return paths
+
+
 def with_pyarrow(folder: Path, names: tuple[str, ...], fill: Callable[..., None], histograms: list[Any]) -> None:
     """Loop over the Parquet files."""
     for path in sorted(folder.glob("DF_*/O2track_iu.parquet")):
@@ -184,40 +195,57 @@ def start_up(source: Path, folder: Path) -> float:
 
 
 class Apart:
-    """Something to be measured in a process of its own, forked from this one."""
+    """Something to be measured, and what warms it up, in a process of its own, forked from this one."""
 
-    def __init__(self, act: Callable[[], Any]) -> None:
+    def __init__(self, act: Callable[[], Any], warm: Callable[[], Any]) -> None:
         here, there = FORK.Pipe()
-        self._pipe, self._process = here, FORK.Process(target=_serve, args=(act, there), daemon=True)
+        self._pipe, self._process = here, FORK.Process(target=_serve, args=(act, warm, there), daemon=True)
         self._process.start()
 
-    def __call__(self) -> tuple[float, Any]:
+    def __call__(self, what: str = "act") -> tuple[float, Any]:
         """Return the CPU time that it takes [s] and what it gives."""
-        self._pipe.send(True)
+        self._pipe.send(what)
         seconds, given = self._pipe.recv()
         return seconds, given
 
     def end(self) -> None:
         """End the process."""
-        self._pipe.send(False)
+        self._pipe.send("")
         self._process.join()
 
 
-def _serve(act: Callable[[], Any], pipe: Any) -> None:
-    while pipe.recv():
+def _serve(act: Callable[[], Any], warm: Callable[[], Any], pipe: Any) -> None:
+    while what := pipe.recv():
         start = time.process_time()
-        given = act()
+        given = act() if what == "act" else warm()
         pipe.send((time.process_time() - start, given))
 
 
-def cpu_seconds(acts: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
-    """Return the median CPU time of each [s], in turns so that a busy machine slows all alike; results are compared."""
-    apart = {name: Apart(act) for name, act in acts.items()}
-    check_equal([one()[1] for one in apart.values()])
+Acts = dict[str, Callable[[], Any]]
+
+
+def cpu_seconds(acts: Acts, repeat: int, warm: Acts | None = None, limit_s: float = float("inf")) -> dict[str, float]:
+    """Return the median CPU time of each [s], in turns so that a busy machine slows all alike; results are compared.
+
+    `warm` are the same on less data, before the clock runs; default: `acts` themselves. No round begins that would be
+    over after `limit_s`; there is one in any case.
+    """
+    since = time.monotonic()
+    apart = {name: Apart(act, (warm or acts)[name]) for name, act in acts.items()}
+    check_equal([one("warm")[1] for one in apart.values()])
     seconds: dict[str, list[float]] = {name: [] for name in acts}
-    for _ in range(repeat):
+    round_s = 0.0
+    for i in range(repeat):
+        began = time.monotonic()
+        if i and began - since + round_s > limit_s:
+            break
+        given = []
         for name, one in apart.items():
-            seconds[name].append(one()[0])
+            spent, histograms = one()
+            seconds[name].append(spent)
+            given.append(histograms)
+        check_equal(given)
+        round_s = time.monotonic() - began
     for one in apart.values():
         one.end()
     return {name: statistics.median(found) for name, found in seconds.items()}
@@ -251,18 +279,24 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="25 million tracks")
     parser.add_argument("--tracks", type=int, default=0, help="default: 5 million")
     parser.add_argument("--per-dataframe", type=int, default=500_000, help="tracks of one dataframe")
-    parser.add_argument("--repeat", type=int, default=0)
+    parser.add_argument("--repeat", type=int, default=0, help="rounds; default: 5, with --small or --large 3")
+    parser.add_argument("--minutes", type=float, default=6, help="what --large may take, but for one round at least")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     n_tracks = args.tracks or (300_000 if args.small else 25_000_000 if args.large else 5_000_000)
     repeat = args.repeat or (3 if args.small or args.large else 5)
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
-        _, (parquet, root) = Apart(lambda: make_data(Path(name), n_tracks, args.per_dataframe))()
-        for case in CASES:
-            seconds = cpu_seconds(ways(case, parquet, root), repeat)
+        began, folder = time.monotonic(), Path(name)
+        parquet, root = made_apart(folder, n_tracks, args.per_dataframe)
+        small = made_apart(folder / "warm", args.per_dataframe, args.per_dataframe) if args.large else None
+        for i, case in enumerate(CASES):
+            left_s = 60 * args.minutes - (time.monotonic() - began)
+            limit_s = left_s / (len(CASES) - i) if args.large else float("inf")
+            warm = ways(case, *small) if small else None
+            seconds = cpu_seconds(ways(case, parquet, root), repeat, warm, limit_s)
             found[case] = {way: n_tracks / s for way, s in seconds.items()}
-        start_s = start_up(parquet, Path(name))
+        start_s = start_up(parquet, folder)
     console = Console()
     console.print(table_of(found, n_tracks))
     console.print(f"import, open, first plot: {start_s:.1f} s (wall, warm)")
