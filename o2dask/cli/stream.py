@@ -37,8 +37,8 @@ FROM, ROOM = "Where timeframes come from", "What becomes of what does not fit"
 
 _SOURCE = typer.Option(
     metavar="SOURCE",
-    help="replay:tf.ctf (files, globs, @lists, separated by commas), enumerate:1000, tcp://127.0.0.1:5555, or "
-    "module:function.",
+    help="replay:tf.ctf (files, globs, @lists, separated by commas), raw:'run5/*.tf' (files of O2's headers and "
+    "payloads), enumerate:1000, tcp://127.0.0.1:5555, or module:function.",
     rich_help_panel=FROM,
 )
 _RATE = typer.Option(min=0.0, help="Timeframes per second; default: as fast as they are taken.", rich_help_panel=FROM)
@@ -177,7 +177,7 @@ def _with_reader(workflow: "WorkflowSpec", source: str) -> "WorkflowSpec":
     from o2dask.workflow.loading import locate
 
     kind, _, rest = source.partition(":")
-    if kind in ("replay", "replay-raw", "enumerate") or rest.startswith("//") or not rest:
+    if kind in ("replay", "replay-raw", "raw", "enumerate") or rest.startswith("//") or not rest:
         return workflow
     try:
         outputs = getattr(locate(source, f"source {source!r}"), "outputs", None)

@@ -16,7 +16,7 @@ from o2dask.errors import ConfigError
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
-__all__ = ["list_timeframes", "read_timeframe"]
+__all__ = ["expand", "list_timeframes", "read_timeframe"]
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def list_timeframes(paths: Sequence[str], damages: list[Damage] | None = None) -
     """
     refs: list[TimeframeRef] = []
     first_in: dict[TimeframeId, str] = {}
-    for url in dict.fromkeys(url for path in paths for url in _expand(path)):
+    for url in dict.fromkeys(url for path in paths for url in expand(path)):
         try:
             reader = CtfReader(url)
         except CtfError as error:
@@ -105,7 +105,7 @@ def _reader(url: str) -> CtfReader:
     return reader
 
 
-def _expand(path: str) -> Iterator[str]:
+def expand(path: str) -> Iterator[str]:
     """Yield the files that one argument names; local ones as absolute paths, so that any worker finds them."""
     path = os.fspath(path)
     if path.startswith("@"):
@@ -153,4 +153,4 @@ def _listed(path: Path, depth: int = 0) -> Iterator[str]:
                 raise ConfigError(f"{path}: lists name each other")
             yield from _listed(path.parent / name[1:], depth + 1)
         else:
-            yield from _expand(name if "://" in name else str(path.parent / name))
+            yield from expand(name if "://" in name else str(path.parent / name))

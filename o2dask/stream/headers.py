@@ -32,6 +32,7 @@ __all__ = [
     "SourceInfoHeader",
     "TimeframeLength",
     "pack_stack",
+    "stack_size",
     "unpack_stack",
 ]
 
@@ -246,6 +247,20 @@ def unpack_stack(buffer: "bytes | memoryview") -> HeaderStack:
         headers.append(header)
         at += size
     return HeaderStack(tuple(headers))
+
+
+def stack_size(buffer: "bytes | memoryview", at: int = 0) -> int:
+    """Return the size of the header stack that begins at a byte [bytes]; DataError if there is none."""
+    begin, has_next = at, True
+    while has_next:
+        left = len(buffer) - at
+        if left < _BASE_STRUCT.size:
+            raise DataError(f"O2 header: want at least {_BASE_STRUCT.size} bytes, got {left}")
+        magic, size, flags, *_ = _BASE_STRUCT.unpack_from(buffer, at)
+        if magic != MAGIC or not _BASE_STRUCT.size <= size <= left:
+            raise DataError(f"O2 header: want magic {MAGIC.decode()!r} and a size, got {magic!r} and {size}")
+        at, has_next = at + size, bool(flags & HAS_NEXT)
+    return at - begin
 
 
 def _unpacked(buffer: "bytes | memoryview", at: int) -> tuple[Header, int, bool]:

@@ -184,7 +184,7 @@ def shares(batch: "pa.RecordBatch", n: int) -> list[tuple[int, int]]:
         return [(0, len(names))] * n
     starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
     ends = np.cumsum(sizes)[[*(i - 1 for i in starts[1:]), len(names) - 1]]
-    firsts = split_evenly(np.diff(ends, prepend=0), n)
+    firsts = split_evenly(np.diff(ends, prepend=0).tolist(), n)
     rows = [*starts, len(names)]
     return [(rows[firsts[k]], rows[firsts[k + 1]]) for k in range(n)]
 
@@ -254,6 +254,7 @@ def open_source(
     ----------
     text : str
         ``replay:tf.ctf`` (files, globs, @lists, URLs, separated by commas), ``replay-raw:`` the same uncompressed,
+        ``raw:*.tf`` (files of O2's headers and payloads, as DataDistribution writes them),
         ``enumerate:1000``, ``tcp://host:port`` and ``ipc://path`` (ZeroMQ), ``module:function``, ``file.py:function``.
     readout, n_readouts : int
         Whose share, of how many.
@@ -270,6 +271,10 @@ def open_source(
     kind, colon, rest = text.partition(":")
     if kind in ("replay", "replay-raw") and rest:
         return ReplaySource(rest.split(","), readout, n_readouts, loop=loop, raw=kind == "replay-raw", done=done)
+    if kind == "raw" and rest:
+        from o2dask.stream.raw_files import RawSource
+
+        return RawSource(rest.split(","), readout, n_readouts, loop=loop, done=done)
     if kind == "enumerate":
         try:
             n = int(rest)
@@ -277,13 +282,15 @@ def open_source(
             raise ConfigError(f"source {text!r}: want a number, as in enumerate:1000") from None
         return EnumeratedSource(n, loop=loop, done=done)
     if loop:
-        raise ConfigError(f"source {text!r}: only replay: and enumerate: can loop; leave out --loop")
+        raise ConfigError(f"source {text!r}: only replay:, raw: and enumerate: can loop; leave out --loop")
     if rest.startswith("//"):
         from o2dask.stream.zmq_in import ZmqSource
 
         return UserSource(ZmqSource(address=text), readout, n_readouts, text)
     if not colon or not rest:
-        raise ConfigError(f"source {text!r}: want replay:FILES, enumerate:N, tcp://HOST:PORT or module:function")
+        raise ConfigError(
+            f"source {text!r}: want replay:FILES, raw:FILES, enumerate:N, tcp://HOST:PORT or module:function"
+        )
     from o2dask.workflow.loading import locate
 
     try:
