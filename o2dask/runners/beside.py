@@ -7,6 +7,7 @@ import heapq
 import pickle
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Self
@@ -14,10 +15,11 @@ from typing import Self
 import cloudpickle
 
 from o2dask.columns import Columns
-from o2dask.errors import ConfigError
+from o2dask.errors import CommitError, ConfigError
 from o2dask.runners.beside_child import file_of, included, read_file, timeframe_of, write_file
 from o2dask.runners.beside_plan import BesideUnit
 from o2dask.runners.beside_process import BesideKeeper, Told
+from o2dask.runners.late import LateBook
 from o2dask.specs import DataRef
 from o2dask.stream.descriptor import key_of
 from o2dask.stream.ids import IdSet
@@ -59,6 +61,8 @@ class Beside:
     ----------
     feedback : tuple of str
         Files of what was fed back last, for the graphs to be sent.
+    late : LateBook
+        Which timeframes wait for ordered processors before they can be committed.
     """
 
     def __init__(
@@ -68,7 +72,8 @@ class Beside:
         self._is_own = folder is None and bool(units)
         self.folder = "" if not units else str((folder or Path(tempfile.mkdtemp(prefix="o2dask-beside-"))).absolute())
         self._latest: dict[str, str] = {}
-        self._published: list[str] = []
+        self._published: deque[tuple[str, str]] = deque()
+        self._replayed: set[TimeframeId] = set()
         self._keepers: dict[str, BesideKeeper] = {}
         self._assigned: dict[str, TimeframeId] = {}
         self._n_skipped: dict[str, int] = {}
@@ -77,6 +82,7 @@ class Beside:
         self._left: set[TimeframeId] = set()
         self._known = IdSet()
         self._mark: TimeframeId | None = None
+        self.late = LateBook("", (), lambda name, timeframe: None)
         if not units:
             return
         data = _pickled(topology)
@@ -90,14 +96,16 @@ class Beside:
                 raise ConfigError(f"{root}: cannot be made: {error.strerror}; choose another output") from None
             if before := sorted((root / "feedback").glob("*.ctf"), key=lambda p: int(p.stem)):
                 self._latest[unit.name] = str(before[-1])
-            publish = _Publisher(self._published, unit.name)
-            self._keepers[unit.name] = BesideKeeper(data, unit, topology[unit.processors[0]], str(root), publish)
+        self.late = LateBook(self.folder, units, lambda name, timeframe: self._keepers[name].conclude(timeframe))
+        for unit in units:
+            root, reports = Path(self.folder) / unit.name, _Reports(self._published, self._latest, self.late)
+            self._keepers[unit.name] = BesideKeeper(data, unit, topology[unit.processors[0]], str(root), reports)
 
     @property
     def feedback(self) -> tuple[str, ...]:
         """Files of what was fed back last."""
         while self._published:
-            unit, _, path = self._published.pop(0).partition("\n")
+            unit, path = self._published.popleft()
             self._latest[unit] = path
         return tuple(self._latest.values())
 
@@ -123,6 +131,7 @@ class Beside:
         for ref in left.values():
             self.taken(ref)
             self._settled[ref.id] = ref
+            self._replayed.add(ref.id)
         if refs is None:
             self._left = set(left)
         self._deliver()
@@ -155,6 +164,7 @@ class Beside:
             if any(key_of(ref.id) not in included(self._keepers[name].snapshot) for name in left):
                 self.taken(ref)
                 self._settled[ref.id] = ref
+                self._replayed.add(ref.id)
         self._reached(ref)
         self._deliver()
 
@@ -182,7 +192,7 @@ class Beside:
         return tuple(names)
 
     def settled(self, ref: TimeframeRef, *, is_committed: bool) -> None:
-        """Note that a timeframe is committed, or set aside."""
+        """Note that a timeframe is committed, or set aside; if the commit is to wait, that its graph is done."""
         for name, assigned in list(self._assigned.items()):
             if assigned == ref.id:
                 del self._assigned[name]
@@ -208,11 +218,17 @@ class Beside:
                     self._give(name, ref)
                 else:
                     Path(file_of(f"{self.folder}/{name}", id_)).unlink(missing_ok=True)
+            self._replayed.discard(id_)
 
     def _give(self, name: str, ref: TimeframeRef) -> None:
         path = file_of(f"{self.folder}/{name}", ref.id)
+        if ref.id not in self._replayed:
+            self.late.given(name, ref)
         if Path(path).exists():
             self._keepers[name].give(ref, path)
+        else:
+            error = CommitError(f"{path}: a worker wrote it and it is not seen here; have workers share this folder")
+            self.late.made(name, ref.id, error)
 
     @property
     def is_behind(self) -> bool:
@@ -264,14 +280,19 @@ class Beside:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class _Publisher:
-    """Notes the files of one unit in a list that the driver reads."""
+class _Reports:
+    """Notes what keepers tell, in their threads, for the driver to read."""
 
-    def __init__(self, published: list[str], name: str) -> None:
-        self._published, self._name = published, name
+    def __init__(self, published: deque[tuple[str, str]], latest: dict[str, str], late: LateBook) -> None:
+        self._published, self._latest, self.made = published, latest, late.made
 
-    def __call__(self, path: str) -> None:
-        self._published.append(f"{self._name}\n{path}")
+    def feedback(self) -> tuple[str, ...]:
+        """Return the files of what was fed back last, as far as the driver knows."""
+        return tuple(self._latest.values())
+
+    def published(self, name: str, path: str) -> None:
+        """Note a file of new feedback."""
+        self._published.append((name, path))
 
 
 def _stem(path: str | None) -> int:

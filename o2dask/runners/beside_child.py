@@ -99,13 +99,14 @@ class _Server:
         self._state, self._told = WorkerState(), Told()
         self._included = included(snapshot)
         self._is_restored = False
-        self._task = PhysicalTask(name=unit.name, processors=unit.processors, inputs=unit.inputs, outputs=unit.outputs)
+        outputs = tuple(dict.fromkeys((*unit.outputs, *unit.kept)))
+        self._task = PhysicalTask(name=unit.name, processors=unit.processors, inputs=unit.inputs, outputs=outputs)
 
     def serve(self) -> None:
         """Serve until the end of the stream."""
         logging.getLogger().addHandler(self._told)
         while (message := receive(self._sock)) is not None:
-            word, source, path = message
+            word, source, path, feedback = message
             answer: Any
             try:
                 if word in ("run", "restore"):
@@ -116,7 +117,7 @@ class _Server:
             send(self._sock, BEGUN)
             try:
                 if word == "run":
-                    answer = self._run(source, path)
+                    answer = self._run(source, path, feedback)
                 elif word == "skip":
                     answer = self._included.add(key_of(source.id))
                 else:
@@ -129,12 +130,15 @@ class _Server:
         finish(self._topology, self._state)
         send(self._sock, self._told.take())
 
-    def _run(self, source: TimeframeRef, path: str) -> Any:
+    def _run(self, source: TimeframeRef, path: str, feedback: tuple[str, ...]) -> Any:
+        own = self._state.get(("feedback", self._topology.fingerprint), dict[DataRef, Columns])
+        for published in feedback:
+            with suppress(FileNotFoundError):  # removed since, for there is newer; then that of before is as good
+                own |= read_file(published)
         answer = run_task(self._topology, self._task, source, read_file(path), self._state)
         self._included.add(key_of(source.id))
-        if answer.outputs:
-            own = self._state.get(("feedback", self._topology.fingerprint), dict[DataRef, Columns])
-            own.update(answer.outputs)
+        fed_back = set(self._unit.outputs)
+        own |= {ref: columns for ref, columns in answer.outputs.items() if ref.is_in(fed_back)}
         return answer
 
     def _instances(self, source: TimeframeRef) -> dict[str, Any]:

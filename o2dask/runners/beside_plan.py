@@ -2,8 +2,9 @@
 
 Beside it run those that see one timeframe after the other (policy ``ordered``): aggregators and calibrators, whose
 state is one for all workers; and those that are labelled ``asynchronous``, which take the newest timeframe when they
-have time. They get what they need after the timeframe's graph, and what they make reaches feedback inputs of later
-timeframes. Knows topologies, no process and no Dask.
+have time. They get what they need after the timeframe's graph. What they make reaches feedback inputs of later
+timeframes; what ordered ones make goes to the sink too, if it keeps that (`late`). Knows topologies, no process and no
+Dask.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,12 @@ class BesideUnit:
         What of theirs is fed back to later timeframes.
     is_ordered : bool
         Whether they see every timeframe, in order, or the newest only.
+    kept : tuple of DataRef
+        What of theirs the sink keeps.
+    is_expendable : bool
+        Whether a timeframe is committed without `kept` if they fail.
+    has_feedback : bool
+        Whether any of them wants what others feed back.
     """
 
     name: str
@@ -43,6 +50,9 @@ class BesideUnit:
     inputs: tuple[DataRef, ...]
     outputs: tuple[DataRef, ...]
     is_ordered: bool
+    kept: tuple[DataRef, ...] = ()
+    is_expendable: bool = False
+    has_feedback: bool = False
 
 
 def split(topology: Topology, kept: Sequence[str] = ()) -> tuple[Topology, tuple[BesideUnit, ...]]:
@@ -58,20 +68,21 @@ def split(topology: Topology, kept: Sequence[str] = ()) -> tuple[Topology, tuple
     Raises
     ------
     ConfigError
-        If the graph, the sink, or something else that runs beside it would have to wait for what runs beside it.
+        If the graph, or something else that runs beside it, would have to wait for what runs beside it; or the sink for
+        something asynchronous.
     """
     beside = {p.name: p for p in topology.processors if _is_beside(p)}
     if not beside:
         return topology, ()
     _check_routes(topology, beside)
     chosen = {str(ref) for ref in topology.select(kept)}
-    for p in beside.values():
+    for p in (p for p in beside.values() if not _is_ordered(p)):
         if lost := [str(o.ref) for o in p.outputs if str(o.ref) in chosen]:
             raise ConfigError(
                 f"{listed(lost)} of processor {p.name!r} cannot go to the output: {_why(p)}; leave it out of what is "
                 "kept (--keep), or use the inline runner"
             )
-    units = tuple(_unit(topology, names) for names in _components(topology, beside))
+    units = tuple(_unit(topology, names, chosen) for names in _components(topology, beside))
     inside = tuple(p for p in topology.processors if p.name not in beside)
     if not inside:
         raise ConfigError(
@@ -127,7 +138,7 @@ def _components(topology: Topology, beside: dict[str, DataProcessorSpec]) -> lis
     return list(found)
 
 
-def _unit(topology: Topology, names: tuple[str, ...]) -> BesideUnit:
+def _unit(topology: Topology, names: tuple[str, ...], chosen: set[str]) -> BesideUnit:
     def comes_in(route: Route) -> bool:
         return route.consumer in names and route.producer not in names
 
@@ -138,4 +149,7 @@ def _unit(topology: Topology, names: tuple[str, ...]) -> BesideUnit:
         inputs=tuple(dict.fromkeys(r.ref for r in topology.routes if comes_in(r))),
         outputs=tuple(fed_back),
         is_ordered=_is_ordered(topology[names[0]]),
+        kept=tuple(o.ref for name in names for o in topology[name].outputs if str(o.ref) in chosen),
+        is_expendable=all(topology[name].expendable for name in names),
+        has_feedback=any(r.consumer in names and r.producer not in names for r in topology.feedback),
     )

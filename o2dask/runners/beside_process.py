@@ -7,24 +7,22 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from o2dask.errors import CommitError, O2DaskError
 from o2dask.monitoring.events import Event, OutputLost, ProcessorRestarted
-from o2dask.runners.beside_child import COMMAND, included, write_file
+from o2dask.runners.beside_child import file_of, included, write_file
 from o2dask.runners.beside_plan import BesideUnit
-from o2dask.runners.child import BEGUN
+from o2dask.runners.beside_socket import BesideProcess
 from o2dask.runners.isolation import DEADLINE_S, back_off
-from o2dask.runners.payload import send
-from o2dask.runners.process import END_S, START_S, ChildProcess, LostError
-from o2dask.specs import DataProcessorSpec
+from o2dask.runners.process import START_S, LostError
+from o2dask.specs import DataProcessorSpec, DataRef
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
-__all__ = ["BesideKeeper", "Told"]
+__all__ = ["BesideKeeper", "Reports", "Told"]
 
 log = logging.getLogger(__name__)
 
@@ -42,53 +40,28 @@ PATIENCE_S = 10.0
 
 @dataclass(slots=True)
 class Told:
-    """What a keeper tells the driver: what processors counted and measured, and events."""
+    """What a keeper tells the driver: what processors counted and measured, events, and what they ask of the run."""
 
     counters: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    requests: set[str] = field(default_factory=set)
 
 
-class _Process(ChildProcess):
-    """The process of a unit."""
+class Reports(Protocol):
+    """Whom keepers tell, in their threads."""
 
-    command = COMMAND
-    has_begun = False
+    def feedback(self) -> tuple[str, ...]:
+        """Return the files of what was fed back last."""
+        ...
 
-    def __init__(self, topology: bytes, spec: DataProcessorSpec, unit: BesideUnit, snapshot: str) -> None:
-        self._unit, self._snapshot = unit, snapshot
-        super().__init__(topology, spec)
+    def published(self, name: str, path: str) -> None:
+        """Take note of a file of new feedback."""
+        ...
 
-    def _greet(self, topology: bytes, spec: DataProcessorSpec) -> None:
-        send(self._sock, (topology, self._unit, self._snapshot))
-
-    def ask(self, word: str, source: TimeframeRef | None, path: str, limit_s: float) -> Any:
-        """Return the answer; LostError if the process died or took too long, ConfigError if it cannot start."""
-        self.has_begun = False
-        try:
-            send(self._sock, (word, source, path))
-        except OSError:
-            raise self._died() from None
-        begun = self._answer(START_S, "start")
-        if begun != BEGUN:
-            raise CommitError(str(begun))
-        self.has_begun = True
-        answer, told = self._answer(limit_s, "deadline")
-        _log(told)
-        return answer
-
-    def end(self) -> None:
-        """Let the processors end; LostError if the process dies of it."""
-        try:
-            send(self._sock, None)
-        except OSError:
-            raise self._died() from None
-        _log(self._answer(END_S, "deadline"))
-
-
-def _log(told: list[tuple[str, int, str]]) -> None:
-    for name, level, text in told:
-        logging.getLogger(name).log(level, "%s", text)
+    def made(self, name: str, timeframe: TimeframeId, error: Exception | None) -> None:
+        """Take note of what the sink keeps of a timeframe, which lies in its file, or why it does not."""
+        ...
 
 
 def _last_of(snapshot: str) -> TimeframeRef | None:
@@ -114,14 +87,14 @@ class BesideKeeper:
         Its first processor, for limits of time and memory.
     folder : str
         Where its timeframes and its snapshot lie.
-    publish : callable
-        Called with the path of a file of new feedback, in the keeper's thread.
+    reports : Reports
+        Whom to tell of what is new, in the keeper's thread.
     """
 
     def __init__(
-        self, topology: bytes, unit: BesideUnit, spec: DataProcessorSpec, folder: str, publish: Callable[[str], None]
+        self, topology: bytes, unit: BesideUnit, spec: DataProcessorSpec, folder: str, reports: "Reports"
     ) -> None:
-        self.unit, self._topology, self._spec, self._folder, self._publish = unit, topology, spec, folder, publish
+        self.unit, self._topology, self._spec, self._folder, self._reports = unit, topology, spec, folder, reports
         self.snapshot = f"{folder}/snapshot.npz"
         self._ended = f"{folder}/ended"
         self._last: TimeframeRef | None = None
@@ -133,11 +106,11 @@ class BesideKeeper:
         self._deaths: dict[TimeframeRef, int] = {}
         self._told = Told()
         self._changed = threading.Condition()
-        self._is_ending = self._is_busy = False
+        self._is_ending = self._is_dropping = self._is_busy = False
+        self._concluded: set[TimeframeId] = set()
         self._saves, self._is_ready = True, threading.Event()
-        self._n_published = 0
         self._n_failures, self._saved_at = 0, time.monotonic()
-        self._process: _Process | None = None
+        self._process: BesideProcess | None = None
         self._thread = threading.Thread(target=self._live, name=f"o2dask-beside-{unit.name}", daemon=True)
         self._thread.start()
 
@@ -161,6 +134,15 @@ class BesideKeeper:
             self._queue.append((ref, path))
             self._changed.notify()
 
+    def conclude(self, timeframe: TimeframeId) -> None:
+        """Note that a timeframe is committed, or set aside: only then may a snapshot include it.
+
+        Of what the sink keeps nothing else is waited for, as there a timeframe is committed before it is given.
+        """
+        with self._changed:
+            self._concluded.add(timeframe)
+            self._changed.notify()
+
     def take_told(self) -> Told:
         """Return what there is to tell, and forget it."""
         with self._changed:
@@ -171,6 +153,7 @@ class BesideKeeper:
         """Have all that was given done, unless not to `drain`; save, end the processors and the process."""
         with self._changed:
             self._is_ending = True
+            self._is_dropping |= not drain
             if not (drain and self.unit.is_ordered):
                 self._drop_queue()
             self._changed.notify()
@@ -218,6 +201,8 @@ class BesideKeeper:
                     if self._replay():
                         continue
                 self._save(1)
+                if self._is_dropping and self._unsaved and self.unit.kept:
+                    return  # not committed: the run that resumes does them again
                 if self._process is None or (self.unit.is_ordered and self._unsaved):
                     continue
                 if (source := self._last or _last_of(self.snapshot)) is not None and self.unit.is_ordered:
@@ -252,7 +237,7 @@ class BesideKeeper:
                     if self._replay():
                         continue
                 assert self._process is not None
-                made = self._process.ask("run", ref, path, self._limit_s)
+                made = self._process.ask("run", ref, path, self._limit_s, self._feedback)
             except LostError as lost:
                 self._blame(ref)
                 self._lost_process(lost)
@@ -264,20 +249,28 @@ class BesideKeeper:
             self._done(ref, path, made)
             return
 
+    @property
+    def _feedback(self) -> tuple[str, ...]:
+        return self._reports.feedback() if self.unit.has_feedback else ()
+
     def _done(self, ref: TimeframeRef, path: str, made: Any) -> None:
         self._deaths.pop(ref, None)
         self._unsaved.append((ref, path))
         is_new = ref not in self._reported
         self._reported.add(ref)
         if isinstance(made, O2DaskError):
-            if is_new:
+            self._failed(ref, made)
+            if is_new and self._costs_output_only:
                 self._tell_lost(ref, "exception", f"{made}\n" + "\n".join(getattr(made, "__notes__", ())))
             return
-        if made.outputs:
-            self._n_published += 1
+        fed_back, kept = ({r: c for r, c in made.outputs.items() if r.is_in(set(which))} for which in self._leaving)
+        if fed_back:
             published = f"{self._folder}/feedback/{time.time_ns()}.ctf"
-            write_file(published, ref.id, made.outputs)
-            self._publish(published)
+            write_file(published, ref.id, fed_back)
+            self._reports.published(self.unit.name, published)
+        if self.unit.kept:
+            write_file(file_of(f"{self._folder}/made", ref.id), ref.id, kept)
+            self._reports.made(self.unit.name, ref.id, None)
         if is_new:
             with self._changed:
                 for name, n in made.counters.items():
@@ -285,11 +278,24 @@ class BesideKeeper:
                 for name, seconds in made.seconds.items():
                     self._told.seconds[name] = self._told.seconds.get(name, 0.0) + seconds
                 self._told.events += made.metrics
+                self._told.requests |= made.requests
+
+    @property
+    def _leaving(self) -> tuple[tuple[DataRef, ...], tuple[DataRef, ...]]:
+        return self.unit.outputs, self.unit.kept
+
+    @property
+    def _costs_output_only(self) -> bool:
+        """Whether a failure costs a contribution; else the timeframe is set aside, as it would be in the graph."""
+        return not self.unit.kept or self.unit.is_expendable
+
+    def _failed(self, ref: TimeframeRef, error: Exception) -> None:
+        self._reports.made(self.unit.name, ref.id, None if self._costs_output_only else error)
 
     def _start(self) -> None:
         if self._n_failures:
             time.sleep(back_off(self._n_failures))
-        self._process = _Process(self._topology, self._spec, self.unit, self.snapshot)
+        self._process = BesideProcess(self._topology, self._spec, self.unit, self.snapshot)
 
     def _replay(self) -> bool:
         """Do again what a new process has not got, which died after its snapshot; return whether that killed it."""
@@ -321,7 +327,10 @@ class BesideKeeper:
             self._told.events.append(ProcessorRestarted(processor=self.unit.name, cause=lost.cause))
 
     def _leave_out(self, ref: TimeframeRef, path: str, lost: LostError) -> None:
-        self._tell_lost(ref, lost.cause, f"{lost}\n{lost.story}")
+        if self._costs_output_only:
+            self._tell_lost(ref, lost.cause, f"{lost}\n{lost.story}")
+        lost.add_note(f"processor {self.unit.name!r}, in a process beside the graph\n{lost.story}")
+        self._failed(ref, lost)
         self._deaths[ref] = TRIES
         self._unsaved.append((ref, path))
         self._reported.add(ref)
@@ -340,6 +349,8 @@ class BesideKeeper:
         n = len(self._unsaved)
         if not n or (n < at_least and time.monotonic() - self._saved_at < SAVE_EVERY_S):
             return
+        if not self._may_save(is_urgent=self._is_ending or n >= SAVE_EVERY):
+            return
         if self.unit.is_ordered and self._process is not None:
             try:
                 answer = self._process.ask("save", None, "", self._limit_s)
@@ -352,6 +363,16 @@ class BesideKeeper:
         for ref, path in self._unsaved:
             Path(path).unlink(missing_ok=True)
             self._reported.discard(ref)
+            self._concluded.discard(ref.id)
             self._deaths.pop(ref, None)
         self._unsaved.clear()
         self._saved_at = time.monotonic()
+
+    def _may_save(self, *, is_urgent: bool) -> bool:
+        """Return whether all that a snapshot would include is committed or set aside; wait for that if `is_urgent`."""
+        with self._changed:
+            while self.unit.kept and any(ref.id not in self._concluded for ref, _ in self._unsaved):
+                if self._is_dropping or (self._queue and not is_urgent):
+                    return False
+                self._changed.wait(SAVE_EVERY_S)
+        return True

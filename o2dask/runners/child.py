@@ -82,6 +82,10 @@ def _serve(sock: socket.socket, topology: Topology, spec: DataProcessorSpec, tas
     logging.getLogger().addHandler(told)
     while (message := receive(sock)) is not None:
         source, inputs = message
+        if source is None:
+            state.get(("feedback", topology.fingerprint), dict).clear()
+            state.get(("feedback", topology.fingerprint), dict).update(inputs)
+            continue
         with suppress(Exception):  # `run_task` tries again, and tells
             instance_of(topology, spec, source, state)
         send(sock, BEGUN)

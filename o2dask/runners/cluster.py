@@ -5,14 +5,14 @@ Knows Dask and settings; no timeframe, no sink.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client
+from distributed import Client, Future
 from distributed.system import MEMORY_LIMIT
 
 from o2dask.errors import ConfigError
@@ -120,6 +120,22 @@ class Backend:
             self._alone_since = now
         elif self._alone_since and now - self._alone_since > self.patience_s:
             return f"no worker at {self.address} for {self.patience_s:.0f} s; start workers, then go on with --resume"
+        return ""
+
+    def withdraw(self, futures: Sequence["Future[Any]"], topic: str, plugin: str) -> str:
+        """Take back what a run has sent there and set up; without a scheduler there is nothing to take back.
+
+        Returns what the user should know, "" if nothing.
+        """
+        if not self.is_connected:
+            return ""
+        try:
+            if futures:
+                self.client.cancel(futures, force=True)
+            self.client.unsubscribe_topic(topic)
+            self.client.unregister_worker_plugin(plugin)
+        except OSError as error:
+            return f"the scheduler left before the run was withdrawn from it: {error}"
         return ""
 
     def _n_alive(self) -> int:

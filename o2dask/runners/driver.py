@@ -22,21 +22,23 @@ from o2dask.runners.cluster import Backend
 from o2dask.runners.deadline import DEADLINE_TOPIC
 from o2dask.runners.feed import Feed
 from o2dask.runners.graph import Committed, Errand, GroupDone, group_graph, timeframe_graph
+from o2dask.runners.late_commits import Ended, LateCommits
 from o2dask.runners.ledger import Ledger, StopToken, advice
 from o2dask.runners.plugin import RunPlugin
 from o2dask.runners.quarantine import Failure
 from o2dask.runners.report import RunReport
-from o2dask.runners.settings import MIB, BatchSettings
+from o2dask.runners.settings import BatchSettings
+from o2dask.runners.step import Account
 from o2dask.runners.timeline import MemoryWatch
-from o2dask.runners.window import Grouping, MemoryModel, Pacer, Window
+from o2dask.runners.window import Grouping, MemoryModel, Pacer, Window, is_instance_busy
 from o2dask.sink import Receipt
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
 __all__ = ["Driver"]
 
-IDLE_S = 0.05
+IDLE_S = 0.25
 """Longest sleep of the driver [s]; whatever comes back wakes it at once. Shorter costs CPU, longer delays deadlines."""
-SAMPLE_S = 0.05
+SAMPLE_S = 0.25
 """How often the state of the window is noted for the report [s]."""
 
 
@@ -90,12 +92,15 @@ class Driver:
         self._late: deque[dict[str, str]] = deque()
         self._window = Window(settings.window or max(4, 2 * n), backend.budget, n, MemoryModel(settings.expansion))
         self._pacer = Pacer(n)
-        self._grouping = Grouping(settings.group if len(run.fused) == 1 and not self._pipelines else 1, n)
+        may_group = len(run.fused) == 1 and not self._pipelines and not run.late
+        self._grouping = Grouping(settings.group if may_group else 1, n)
         self._most_ready = 2 * n
         self._session, self._count = uuid.uuid4().hex[:8], itertools.count()
         self._worker_s = self._sampled = 0.0
         self._completed = as_completed(loop=backend.client.loop, with_results=True, raise_errors=False)
         self._called = threading.Event()
+        self._commits = LateCommits(backend.client, self._completed, run, self._beside.late, self._session)
+        self._beside.late.wake = self.wake
 
     def wake(self) -> None:
         """Wake the driver because there is something to take; may be called from any thread."""
@@ -127,7 +132,7 @@ class Driver:
         try:
             with MemoryWatch(self._backend.measure) as memory:
                 while self._goes_on():
-                    if not (self._send_next() or self._collect()):
+                    if not (self._send_commits() or self._send_next() or self._collect()):
                         self._wait()
                     self._watch(memory)
                 self._watch(memory, now_please=True)
@@ -155,14 +160,15 @@ class Driver:
         completed = self._completed
         with completed.thread_condition:
             if completed.queue.empty() and not self._called.is_set():
-                completed.thread_condition.wait(IDLE_S)
+                held_s = self._pacer.held_s(time.monotonic()) if self._ready else 0.0
+                completed.thread_condition.wait(min(held_s, IDLE_S) or IDLE_S)
         self._called.clear()
 
     def _goes_on(self) -> bool:
         if self._ledger.failure:
             return False
         self._heed_stop()
-        if self._flights:
+        if self._flights or self._commits.are_coming:
             return True
         if self._is_halted:
             return False
@@ -177,7 +183,7 @@ class Driver:
             self._feed.stop()
             if not self._ledger.is_stream:
                 self._is_halted = True
-                self._ledger.interrupted = self._ledger.n_left > len(self._flying())
+                self._ledger.interrupted = self._ledger.n_left > len(self._flying() | self._commits.ids)
 
     @property
     def _is_stopped(self) -> bool:
@@ -196,20 +202,15 @@ class Driver:
         if self._ready:
             if self._pacer.holds(now, len(self._window)) or not self._window.admits(self._ready[0]):
                 return False
-            if self._pipelines and self._is_instance_busy(self._ready[0]):
+            if self._pipelines and is_instance_busy(self._ready[0], self._flying(), self._pipelines):
                 return False
-            self._send(self._next_group())
+            self._send(self._grouping.take(self._ready))
         elif self._suspects and not self._flights:
             self._send((self._suspects.popleft(),), is_alone=True)
         else:
             return False
         self._pacer.started(now)
         return True
-
-    def _is_instance_busy(self, ref: TimeframeRef) -> bool:
-        """Return whether the instance of some `time_pipeline` that is to take a timeframe has another one."""
-        counters = [one.id.tf_counter - ref.id.tf_counter for f in self._flights.values() for one in f.refs]
-        return any(difference % n == 0 for difference in counters for n in self._pipelines)
 
     def _take(self) -> None:
         """Take what the feed has ready; what is in flight is let be, what is done is settled at once."""
@@ -229,13 +230,6 @@ class Driver:
                 self._beside.taken(ref)
         if done:
             self._feed.settle(done)
-
-    def _next_group(self) -> tuple[TimeframeRef, ...]:
-        n = self._grouping.size(len(self._ready)) if self._grouping.fits(self._ready[0]) else 1
-        refs = [self._ready.popleft()]
-        while len(refs) < n and self._grouping.fits(self._ready[0]):
-            refs.append(self._ready.popleft())
-        return tuple(refs)
 
     def _send(self, refs: tuple[TimeframeRef, ...], is_alone: bool = False) -> None:
         number, ref = next(self._count), max(refs, key=lambda r: r.n_bytes)
@@ -261,6 +255,8 @@ class Driver:
             tail = future.key.partition("commit-")[2]
             if (flight := self._flights.get(tail)) is not None:
                 self._enter(tail, flight, future.status, result)
+            elif (ended := self._commits.come_back(tail, future.status, result)) is not None:
+                self._enter_commit(ended)
             future.release()
         return bool(batch)
 
@@ -269,9 +265,11 @@ class Driver:
         if status == "finished" and isinstance(result, Committed):
             account = result.account
             self._left(tail, flight, account.footprint, account.busy_s)
-            self._ledger.committed(result.receipt, account.counters, account.seconds, account.spans)
-            self._ledger.heard(account.metrics, account.requests)
-            self._settle(*flight.refs)
+            if result.receipt is None:
+                self._commits.expect(flight.refs[0], account)
+                self._beside.settled(flight.refs[0], is_committed=True)
+            else:
+                self._committed(flight.refs[0], result.receipt, account)
             return
         if status == "finished" and isinstance(result, GroupDone):
             self._enter_group(tail, flight, result)
@@ -284,6 +282,27 @@ class Driver:
             self._killed(flight, error)
         elif status == "error":
             self._failed(flight.refs[0], error)
+        else:  # cancelled, and not by us
+            self._ledger.fail(self._backend.loss)
+
+    def _committed(self, ref: TimeframeRef, receipt: Receipt, account: Account) -> None:
+        self._ledger.committed(receipt, account.counters, account.seconds, account.spans)
+        self._ledger.heard(account.metrics, account.requests)
+        self._settle(ref)
+
+    def _send_commits(self) -> bool:
+        """Have committed what only waited for ordered processors; return whether one of them has failed."""
+        failed = self._commits.send_ready()
+        for ref, error in failed:
+            self._failed(ref, error)
+        return bool(failed)
+
+    def _enter_commit(self, ended: Ended) -> None:
+        self._worker_s += ended.busy_s
+        if ended.done is not None and ended.done.receipt is not None:
+            self._committed(ended.ref, ended.done.receipt, ended.done.account)
+        elif ended.error is not None:
+            self._failed(ended.ref, ended.error)
         else:  # cancelled, and not by us
             self._ledger.fail(self._backend.loss)
 
@@ -308,7 +327,8 @@ class Driver:
     def _settle(self, *refs: TimeframeRef, is_committed: bool = True) -> None:
         for ref in refs:
             self._inside.pop(ref.id, None)
-            self._beside.settled(ref, is_committed=is_committed)
+            if not self._commits.conclude(ref):
+                self._beside.settled(ref, is_committed=is_committed)
         self._feed.settle(refs)
 
     def _failed(self, ref: TimeframeRef, error: Any) -> None:
@@ -323,20 +343,16 @@ class Driver:
         if not flight.is_alone:
             self._suspects.extend(flight.refs)
             return
-        limit = self._backend.worker_limit
-        memory = f" or needs more than its {limit / MIB:.0f} MiB" if limit else ""
         task = str(error.task).removesuffix(str(flight.future.key).removeprefix("commit"))
-        reason = f"KilledWorker: workers die in task {task}: it crashes{memory} (last on {error.last_worker.address})"
-        story, ref = quarantine.describe(error).text, flight.refs[0]
-        self._set_aside(ref, Failure(reason, f"timeframe: {ref}\ntask: {task}\n{story}"))
+        limit, where = self._backend.worker_limit, error.last_worker.address
+        self._set_aside(flight.refs[0], quarantine.killed(error, flight.refs[0], task, where, limit))
 
     def _ran_out(self, flight: _Flight, message: dict[str, str]) -> None:
         """Set aside the timeframe that took too long; the others of its group are innocent and sent again."""
-        reason = f"deadline: over {self._deadline_s:g} s in its processors, the last in task {message['task']}"
-        text = f"timeframe: {message['timeframe']}\ntask: {message['task']}\nwhere it was:\n{message['text']}"
+        failure = quarantine.ran_out(message, self._deadline_s or 0.0)
         for ref in flight.refs:
             if len(flight.refs) == 1 or str(ref) == message["timeframe"]:
-                self._set_aside(ref, Failure(reason, text))
+                self._set_aside(ref, failure)
             else:
                 self._ready.appendleft(ref)
 
@@ -372,21 +388,14 @@ class Driver:
         if self._beside.units:
             for told in self._beside.take_told():
                 self._ledger.told(told.counters, told.seconds)
-                self._ledger.heard(told.events, ())
+                self._ledger.heard(told.events, told.requests)
             self._beside.prune({path for flight in self._flights.values() for path in flight.feedback})
 
     def _withdraw(self) -> None:
-        """Take back what is in flight, and the plugin; without a scheduler there is nothing to take back."""
-        client = self._backend.client
-        futures = [flight.future for flight in self._flights.values()]
+        """Take back what is in flight, and the plugin."""
+        futures = [*(flight.future for flight in self._flights.values()), *self._commits.futures]
         self._flights.clear()
+        self._commits.clear()
         self._completed.clear()
-        if not self._backend.is_connected:
-            return
-        try:
-            if futures:
-                client.cancel(futures, force=True)
-            client.unsubscribe_topic(DEADLINE_TOPIC)
-            client.unregister_worker_plugin(self._run.name)
-        except OSError as error:
-            self._ledger.notice(f"the scheduler left before the run was withdrawn from it: {error}")
+        if notice := self._backend.withdraw(futures, DEADLINE_TOPIC, self._run.name):
+            self._ledger.notice(notice)

@@ -17,6 +17,7 @@ from o2dask.columns import Columns
 from o2dask.errors import CommitError
 from o2dask.runners.beside import leave
 from o2dask.runners.deadline import deadline
+from o2dask.runners.late import gather, leave_rest
 from o2dask.runners.plugin import RunPlugin, find_run, trim_memory
 from o2dask.runners.quarantine import stops_the_run
 from o2dask.runners.step import Account, PeakWatch, commit, run_step
@@ -25,7 +26,7 @@ from o2dask.specs import DataRef
 from o2dask.stream.descriptor import key_of
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
-__all__ = ["Committed", "Errand", "GroupDone", "Outcome", "Parcel", "group_graph", "timeframe_graph"]
+__all__ = ["Committed", "Errand", "GroupDone", "Outcome", "Parcel", "group_graph", "late_graph", "timeframe_graph"]
 
 
 @dataclass(slots=True)
@@ -38,9 +39,9 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What comes back to the driver."""
+    """What comes back to the driver; no receipt if the commit has to wait for what runs beside the graph."""
 
-    receipt: Receipt
+    receipt: Receipt | None
     account: Account
 
 
@@ -144,6 +145,12 @@ def timeframe_graph(
     return _commit(run.name, packed, *(made[name] for name in last), dask_key_name=f"commit-{tail}"), tail
 
 
+def late_graph(run: RunPlugin, ref: TimeframeRef, attempt: str) -> tuple[Delayed, str]:
+    """Return the graph of a commit that waited for what runs beside the graph, and the tail of its key."""
+    tail = f"{ref.id.run}-{ref.id.tf_counter}-{ref.id.first_orbit}-late-{attempt}"
+    return _late(run.name, _packed([Errand(ref)]), dask_key_name=f"commit-{tail}"), tail
+
+
 def _needs(resources: dict[str, float], without: frozenset[str]) -> dict[str, dict[str, float]]:
     left = {name: amount for name, amount in resources.items() if name not in without}
     return {"resources": left} if left else {}
@@ -161,7 +168,7 @@ def _run_step(run_name: str, task_name: str, packed: bytes, tail: str, *before: 
     if isolation is not None:
         isolation.expires_at = None if left_s is None else time.monotonic() + left_s
     with deadline(left_s, ref, tail, task_name):
-        step = run_step(run.topology, task, ref, inputs, run.state, isolation)
+        step = run_step(run.topology, task, ref, inputs, run.state, isolation, measure=run.looks(task_name, ref))
     return Parcel(step.outputs, accounts | {task_name: step.account})
 
 
@@ -177,15 +184,28 @@ def _run_commit(run_name: str, packed: bytes, *before: Parcel) -> Committed:
     return Committed(receipt, account)
 
 
-def _hand_on(run: RunPlugin, errand: Errand, outputs: dict[DataRef, Columns], account: Account) -> Receipt:
-    """Leave what is needed beside the graph, then commit: what is committed was left, whoever dies in between."""
+def _hand_on(run: RunPlugin, errand: Errand, outputs: dict[DataRef, Columns], account: Account) -> Receipt | None:
+    """Leave what is needed beside the graph, then commit: what is committed was left, whoever dies in between.
+
+    What the sink keeps is left as well if it also keeps something that is made beside the graph.
+    """
     for name in errand.beside:
         try:
             leave(run.folder, run.units[name], errand.ref, outputs)
         except OSError as error:
             raise CommitError(f"{run.folder}/{name}: cannot write: {error.strerror or error}") from error
     kept = {r: columns for r, columns in outputs.items() if r.is_in(run.kept)}
+    if run.late:
+        leave_rest(run.folder, run.late, errand.ref, kept)
+        return None
     return commit(run.sink, errand.ref, dict(sorted(kept.items())), account)
+
+
+def _run_late(run_name: str, packed: bytes) -> Committed:
+    """Commit a timeframe that waited for what runs beside the graph, on this worker."""
+    run, (errand,), account = find_run(run_name), _unpacked(packed), Account()
+    receipt = commit(run.sink, errand.ref, gather(run.folder, run.late, errand.ref), account)
+    return Committed(receipt, account)
 
 
 def _run_group(run_name: str, packed: bytes, tail: str) -> GroupDone:
@@ -193,7 +213,8 @@ def _run_group(run_name: str, packed: bytes, tail: str) -> GroupDone:
     run, errands = find_run(run_name), _unpacked(packed)
     (task,) = run.fused
     state, isolation = run.state, run.isolation
-    total, outcomes, peaks = Account(), [], PeakWatch()
+    total, outcomes = Account(), []
+    peaks = PeakWatch() if run.looks("group", errands[0].ref) else None
     start = time.perf_counter()
     run.feed_back(errands[0].feedback)
     for errand in errands:
@@ -204,6 +225,7 @@ def _run_group(run_name: str, packed: bytes, tail: str) -> GroupDone:
             with deadline(left_s, ref, tail, task.name):
                 step = run_step(run.topology, task, ref, {}, state, isolation, measure=False)
             receipt = _hand_on(run, errand, step.outputs, Account())
+            assert receipt is not None, "no groups where commits have to wait"
         except Exception as error:  # noqa: BLE001 - whatever a processor raises costs its own timeframe only
             outcomes.append(Outcome(error=error))
             if stops_the_run(error):
@@ -214,7 +236,8 @@ def _run_group(run_name: str, packed: bytes, tail: str) -> GroupDone:
         total.add_one(step.account)
     total.busy_s, now = time.perf_counter() - start, time.time()
     total.spans = [(now - total.busy_s, now)]
-    total.peak_bytes = max(total.peak_bytes, peaks.growth())
+    if peaks is not None:
+        total.peak_bytes, total.is_measured = max(total.peak_bytes, peaks.growth()), True
     trim_memory()
     return GroupDone(outcomes, total)
 
@@ -222,3 +245,4 @@ def _run_group(run_name: str, packed: bytes, tail: str) -> GroupDone:
 _group = delayed(_run_group, pure=False, traverse=False)
 _step = delayed(_run_step, pure=False, traverse=False)
 _commit = delayed(_run_commit, pure=False, traverse=False)
+_late = delayed(_run_late, pure=False, traverse=False)

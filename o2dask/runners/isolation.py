@@ -94,7 +94,7 @@ class Isolation:
         needed = {r.ref for i in spec.inputs for r in topology.routes_to(spec.name, i.binding)}
         inputs = {ref: columns for ref, columns in at_hand.items() if ref.is_in(needed)}
         try:
-            made = keeper.run(source, inputs, self._limit_s(spec))
+            made = keeper.run(source, inputs, self._limit_s(spec), _feedback_of(topology, spec, state))
         except LostError as lost:
             key = f"{spec.name}.failed"
             result.counters[key] = result.counters.get(key, 0) + 1
@@ -140,7 +140,13 @@ class _Keeper:
         self.has_quit = False
         self.peak_bytes = 0
 
-    def run(self, source: TimeframeRef, inputs: Mapping[DataRef, Columns], limit_s: float) -> TaskResult:
+    def run(
+        self,
+        source: TimeframeRef,
+        inputs: Mapping[DataRef, Columns],
+        limit_s: float,
+        feedback: Mapping[DataRef, Columns],
+    ) -> TaskResult:
         """Return what the processor makes of the timeframe; LostError if it does not."""
         wait_s = self._not_before - time.monotonic()
         if 0 < wait_s <= min(PATIENCE_S, limit_s):
@@ -149,7 +155,7 @@ class _Keeper:
             raise LostError("back-off", f"waits for another {wait_s:.1f} s, after {self._n_failures} failures in a row")
         child = self._child or self._start()
         try:
-            made = child.run(source, inputs, limit_s)
+            made = child.run(source, inputs, limit_s, feedback)
         except LostError as lost:
             self._failed(lost.cause)
             raise
@@ -195,6 +201,15 @@ class _Keeper:
         if self._child is not None:
             self._child.kill()
             self._child = None
+
+
+def _feedback_of(topology: Topology, spec: DataProcessorSpec, state: WorkerState) -> dict[DataRef, Columns]:
+    """Return what was fed back to the inputs of a processor, as the runner has it for this worker."""
+    wanted = {route.ref for route in topology.feedback if route.consumer == spec.name}
+    if not wanted:
+        return {}
+    known = state.get(("feedback", topology.fingerprint), dict[DataRef, Columns])
+    return {ref: columns for ref, columns in known.items() if ref.is_in(wanted)}
 
 
 def _portable(topology: Topology) -> bytes:

@@ -51,6 +51,8 @@ class RunPlugin(WorkerPlugin):
         What runs beside the graph, and where timeframes leave data for it.
     leaving : frozenset of DataRef
         What comes out of the tasks: what the sink keeps, and what `units` need.
+    late : tuple of BesideUnit
+        Those of `units` that a commit has to wait for, because the sink keeps something of theirs.
     """
 
     idempotent = True
@@ -70,6 +72,7 @@ class RunPlugin(WorkerPlugin):
         self.units, self.folder = {unit.name: unit for unit in units}, folder
         self.fused = plan_run(topology, sink, units, float("inf"))
         self.kept = frozenset(topology.select(sink.patterns))
+        self.late = tuple(unit for unit in units if unit.kept)
         self.leaving = self.kept | {ref for unit in units for ref in unit.inputs}
         digest = hashlib.sha256(_pickled(topology, sink, deadline_s, isolate, units, folder)).hexdigest()[:12]
         self.name = f"o2dask-{topology.fingerprint}-{digest}"
@@ -121,9 +124,11 @@ def plan_run(
     topology: Topology, sink: Sink, units: tuple[BesideUnit, ...] = (), min_ms: float = MIN_TASK_MS
 ) -> tuple[PhysicalTask, ...]:
     """Return the physical tasks of a run, out of which comes what the sink keeps and what runs beside them needs."""
-    tasks = plan(topology, sink.patterns, min_ms)  # first, for it checks that the sink gets anything
+    is_late = any(unit.kept for unit in units)
+    kept = sink.patterns if topology.select(sink.patterns) or not is_late else ()
+    tasks = plan(topology, kept, min_ms)  # first, for it checks that the sink gets anything
     beside = [str(ref) for unit in units for ref in unit.inputs]
-    return plan(topology, (*sink.patterns, *beside), min_ms) if beside else tasks
+    return plan(topology, (*kept, *beside), min_ms) if beside else tasks
 
 
 def find_run(name: str) -> RunPlugin:

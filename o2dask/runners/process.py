@@ -70,6 +70,7 @@ class ChildProcess:
     def __init__(self, topology: bytes, spec: DataProcessorSpec) -> None:
         self._limit = int((spec.memory_mib or 0) * MIB)
         self._fault = anonymous_file()
+        self._fed_back: dict[DataRef, Columns] = {}
         self._sock, theirs = socket.socketpair()
         self._sock.settimeout(START_S)
         try:
@@ -94,9 +95,19 @@ class ChildProcess:
         """Whether it holds more now than it may."""
         return bool(self._limit) and self._measured() > self._limit
 
-    def run(self, source: TimeframeRef, inputs: Mapping[DataRef, Columns], limit_s: float) -> Any:
-        """Return the `TaskResult` of a timeframe, or the O2DaskError to be raised; LostError if neither came."""
+    def run(
+        self,
+        source: TimeframeRef,
+        inputs: Mapping[DataRef, Columns],
+        limit_s: float,
+        feedback: Mapping[DataRef, Columns] | None = None,
+    ) -> Any:
+        """Return the `TaskResult` of a timeframe, or the O2DaskError to be raised; LostError if neither came.
+
+        `feedback` is what feedback inputs see; it is sent if it is other than before.
+        """
         try:
+            self._feed_back(feedback or {})
             send(self._sock, (source, dict(inputs)))
         except OSError:
             raise self._died() from None
@@ -107,6 +118,13 @@ class ChildProcess:
         _log(told)
         self._measured()
         return made
+
+    def _feed_back(self, feedback: Mapping[DataRef, Columns]) -> None:
+        before = self._fed_back
+        if feedback.keys() != before.keys() or any(before[ref] is not columns for ref, columns in feedback.items()):
+            self._fed_back = dict(feedback)
+            # A message of its own: the memory of a message is held for as long as any array in it.
+            send(self._sock, (None, self._fed_back))
 
     def finish(self) -> None:
         """Let the processor end (``end_of_stream``), if it does within a while."""

@@ -2,6 +2,7 @@
 
 import re
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,17 @@ from o2dask.specs import ErrorPolicy
 from o2dask.timeframe import TimeframeId, TimeframeRef
 from o2dask.workflow.faults import cost_of
 
-__all__ = ["Failure", "describe", "forget_quarantined", "stops_the_run", "tell", "whose", "write_quarantined"]
+__all__ = [
+    "Failure",
+    "describe",
+    "forget_quarantined",
+    "killed",
+    "ran_out",
+    "stops_the_run",
+    "tell",
+    "whose",
+    "write_quarantined",
+]
 
 _STORY = "o2dask_story"
 """Attribute of an exception under which its traceback travels from a worker: Dask ships no chained causes."""
@@ -49,6 +60,20 @@ def describe(error: BaseException) -> Failure:
     if isinstance(error, KeyError):
         message = f"no {message}"
     return Failure(f"{type(error).__name__}: {message}{whose(error)}", text, cost_of(error) is ErrorPolicy.SKIP)
+
+
+def killed(error: BaseException, ref: TimeframeRef, task: str, where: str, limit: int) -> Failure:
+    """Return the failure of a timeframe that kills its workers, which may take `limit` bytes each (0: any number)."""
+    memory = f" or needs more than its {limit / 2**20:.0f} MiB" if limit else ""
+    reason = f"KilledWorker: workers die in task {task}: it crashes{memory} (last on {where})"
+    return Failure(reason, f"timeframe: {ref}\ntask: {task}\n{describe(error).text}")
+
+
+def ran_out(message: Mapping[str, str], deadline_s: float) -> Failure:
+    """Return the failure of a timeframe that took too long, by what its worker tells of it."""
+    reason = f"deadline: over {deadline_s:g} s in its processors, the last in task {message['task']}"
+    text = f"timeframe: {message['timeframe']}\ntask: {message['task']}\nwhere it was:\n{message['text']}"
+    return Failure(reason, text)
 
 
 def whose(error: BaseException) -> str:

@@ -4,13 +4,13 @@ Dask queues no task that asks for resources (distributed#9164), so this is the o
 """
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 
-from o2dask.timeframe import TimeframeRef
+from o2dask.timeframe import TimeframeId, TimeframeRef
 
-__all__ = ["Grouping", "MemoryModel", "Pacer", "Window"]
+__all__ = ["Grouping", "MemoryModel", "Pacer", "Window", "is_instance_busy"]
 
 UNKNOWN_BYTES = 256 << 20
 """First guess for a timeframe of unknown stored size [bytes]: that of 16 MiB expanded 16 times. Too low risks memory in
@@ -150,9 +150,13 @@ class Pacer:
         """Least time between two timeframes [s]."""
         return min(0.5 * self._mean_s / self._n_workers, self.MAX_PAUSE_S)
 
+    def held_s(self, now: float) -> float:
+        """Return for how long from time `now` the next timeframe is held back [s], unless a worker would idle."""
+        return max(0.0, self._last + self.pause_s - now)
+
     def holds(self, now: float, n_in_flight: int) -> bool:
         """Return whether to hold the next timeframe back at time `now` [s]; never while a worker would idle."""
-        return n_in_flight > self._n_workers and now < self._last + self.pause_s
+        return n_in_flight > self._n_workers and self.held_s(now) > 0
 
     def started(self, now: float) -> None:
         """Note that a timeframe started at `now` [s]."""
@@ -161,6 +165,15 @@ class Pacer:
     def done(self, busy_s: float) -> None:
         """Learn how long workers were busy with a timeframe [s]."""
         self._mean_s = busy_s if not self._mean_s else 0.8 * self._mean_s + 0.2 * busy_s
+
+
+def is_instance_busy(ref: TimeframeRef, flying: Iterable[TimeframeId], pipelines: Iterable[int]) -> bool:
+    """Return whether a timeframe has to wait for another one in the same instance of a `time_pipeline`.
+
+    `pipelines` are the numbers of instances of each.
+    """
+    differences = [id_.tf_counter - ref.id.tf_counter for id_ in flying]
+    return any(difference % n == 0 for difference in differences for n in pipelines)
 
 
 class Grouping:
@@ -202,6 +215,14 @@ class Grouping:
             return 1
         share = -(-n_ready // (2 * self._n_workers))
         return max(1, min(self.most, int(self.GROUP_S / max(self.mean_s, 1e-6)), share))
+
+    def take(self, ready: deque[TimeframeRef]) -> tuple[TimeframeRef, ...]:
+        """Return the next that go together, taken from those that are ready."""
+        n = self.size(len(ready)) if self.fits(ready[0]) else 1
+        refs = [ready.popleft()]
+        while len(refs) < n and self.fits(ready[0]):
+            refs.append(ready.popleft())
+        return tuple(refs)
 
     def done(self, busy_s: float, n: int, largest: int) -> None:
         """Learn that `n` timeframes, of which the `largest` has so many stored bytes, took a worker so long [s]."""

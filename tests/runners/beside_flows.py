@@ -36,6 +36,24 @@ def count(ctx: ProcessingContext) -> None:
     ctx.outputs.make("number", {"n": np.array([ctx.inputs["digits"].n_rows], np.int64)})
 
 
+def peer(ctx: ProcessingContext) -> None:
+    """Say whether anything was fed back; take a while, so that something may be."""
+    time.sleep(0.005)
+    ctx.counters["fed_back"] = int(ctx.inputs["back"] is not None)
+
+
+def watch(ctx: ProcessingContext) -> None:
+    """Say whether anything was fed back, and die of it at times, to begin again in another process."""
+    back = ctx.inputs["back"]
+    ctx.counters["fed_back"] = int(back is not None)
+    if back is not None:
+        assert back["sum"].dtype == np.int64 and not back["sum"].flags.writeable
+        ctx.outputs.make("seen", {"sum": back["sum"]})
+    if ctx.timeframe.tf_counter % 40 == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+
+
 class Sum(Task):
     """Add timeframes up, in order; write the sum and the order into a file at the end."""
 

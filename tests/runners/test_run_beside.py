@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from beside_flows import DIGITS, count, flow, pipeline, result, timeframes
+from beside_flows import BACK, DIGITS, count, flow, peer, pipeline, result, timeframes, watch
 from runner_flows import StopAfter
 
 from o2dask.columns import Columns, Schema
@@ -54,6 +54,30 @@ def test_its_results_reach_feedback_inputs_of_later_timeframes(tmp_path, schedul
     assert report.ok and 0 < report.counters["make.fed_back"] <= 79, "the first cannot have any"
     left = list((tmp_path / "log/beside/sum/feedback").glob("*.ctf"))
     assert len(left) < 20, "old feedback is removed"
+
+
+def test_feedback_reaches_expendable_processors_in_processes_of_their_own(tmp_path, scheduler_address) -> None:
+    """Also those that were started again, and with the newest value there is in the worker."""
+    seen = DataProcessorSpec(
+        "watch", inputs=f"{DIGITS};{BACK}", outputs="seen:TST/SEEN?lifetime=sporadic", algorithm=watch, expendable=True
+    )
+    settings = BatchSettings(scheduler=scheduler_address, journal=tmp_path / "log", group=1)
+    sink = FolderSink(str(tmp_path / "out"), ("TST/SEEN", "TST/NUMBER"))
+    report = run_batch(flow("", seen), timeframes(120), sink, settings=settings)
+    assert report.ok and report.losses["watch"].n_restarts >= 2
+    n_lost, n_made = report.losses["watch"].n_outputs, report.counters["make.fed_back"]
+    assert not set(report.losses["watch"].causes) - {"crash", "back-off"}
+    assert n_lost >= 3 and 0 < n_made - n_lost <= report.counters["watch.fed_back"] <= n_made
+    sums = {r.timeframe.tf_counter: r for r in report.committed if "TST/SEEN/0" in r.rows}
+    assert len(sums) == report.counters["watch.fed_back"]
+
+
+def test_feedback_reaches_ordered_processors_in_another_process(tmp_path, scheduler_address) -> None:
+    seen = DataProcessorSpec("later", inputs=f"{DIGITS};{BACK}", outputs="", algorithm=peer, policy="ordered")
+    topology = flow("", seen)
+    assert [unit.has_feedback for unit in split(topology, PATTERNS)[1]] == [False, True]
+    report = batch(tmp_path, scheduler_address, topology, timeframes(80))
+    assert report.ok and 0 < report.counters["later.fed_back"] <= 80
 
 
 def test_a_timeframe_that_was_set_aside_is_not_waited_for(tmp_path, scheduler_address) -> None:
@@ -112,11 +136,6 @@ def test_who_needs_its_result_for_the_same_timeframe_is_refused(tmp_path, inputs
     late = DataProcessorSpec("late", inputs=inputs, outputs="", algorithm=count, **more)
     with pytest.raises(ConfigError, match=r"'late' needs TST/SUM/0 of 'sum' .*feedback=true.*inline runner"):
         split(flow("", late), PATTERNS)
-
-
-def test_a_sink_that_keeps_its_result_is_refused() -> None:
-    with pytest.raises(ConfigError, match="TST/SUM/0 of processor 'sum' cannot go to the output"):
-        split(flow(), ("*",))
 
 
 def test_ordered_processors_that_feed_each_other_share_a_process(tmp_path) -> None:
