@@ -10,12 +10,14 @@ from o2dask.ctf import (
     CtfError,
     CtfReader,
     CtfSink,
+    CtfWriter,
     ctf_info,
     ctf_reader,
     list_timeframes,
 )
 from o2dask.errors import CommitError, ConfigError
 from o2dask.sink import Sink
+from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
 
 
@@ -50,6 +52,21 @@ def test_the_source_makes_its_declared_outputs_and_counts_them(tmp_path):
     ctx.outputs.check_complete()
     assert_same(ctx.outputs.made, {HITS: made[2][HITS]})
     assert ctx.counters == {"ctf_bytes": ref.n_bytes, "hits": 700}
+
+
+def test_the_source_reads_all_of_a_family_that_there_is(tmp_path):
+    data = {DataRef("TPC", "RAWDATA", k): hits(k) for k in (3, 11)}
+    with CtfWriter(tmp_path / "raw.ctf") as ctf:
+        ctf.write(timeframe(0), {**data, HITS: hits(1)})
+    (ref,) = list_timeframes([str(tmp_path / "raw.ctf")])
+    spec = ctf_reader("raw:TPC/RAWDATA/*;none:TPC/NONE/*?lifetime=optional")
+    ctx = context(spec, ref)
+    spec.algorithm(ctx)
+    assert_same(ctx.outputs.made, data)
+    assert ctx.counters["raw"] == sum(columns.n_rows for columns in data.values())
+    spec = ctf_reader("TPC/NONE/*")
+    with pytest.raises(CtfError, match=r"has no TPC/NONE/\*"):
+        spec.algorithm(context(spec, ref))
 
 
 def test_a_datum_that_is_not_in_the_file_is_named(tmp_path):
