@@ -1,5 +1,6 @@
 """The demo's report: one self-contained HTML page of figures and pictures. Knows no reconstruction."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +16,7 @@ def write_report(
     Parameters
     ----------
     path : Path
-        The HTML file; pictures are linked relative to its folder.
+        The HTML file; pictures are part of it, so that it can be sent to somebody.
     figures : mapping of str to str
         Name and value of each figure of the run.
     pulls : mapping
@@ -27,6 +28,6 @@ def write_report(
 
     template = files("o2dask.reco.demo").joinpath("report.html.j2").read_text()
     page = Environment(autoescape=select_autoescape(default=True, default_for_string=True)).from_string(template)
-    pictures = {caption: plot.relative_to(path.parent).as_posix() for caption, plot in plots.items()}
+    pictures = {caption: (plot.stem, b64encode(plot.read_bytes()).decode()) for caption, plot in plots.items()}
     path.write_text(page.render(figures=figures, pulls=pulls, pictures=pictures))
     return path

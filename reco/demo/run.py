@@ -55,7 +55,9 @@ def run_demo(settings: DemoSettings, out: Path) -> bool:
     figures = _figures(simulated, reconstructed, performance, ctf)
     captions = {_CAPTIONS[name]: path for name, path in drawn.items()}
     report = write_report(out / "report.html", figures, pull_widths(performance), captions)
-    figures["files"] = f"{ctf}, {aod}{'/'} ({len(reconstructed.committed)} dataframes), {out / 'AO2D.root'}, {report}"
+    figures["files"] = (
+        f"{ctf}, {aod}{'/'} ({len(reconstructed.committed)} dataframes), {out / 'AO2D.root'}, {report}, {plots}/"
+    )
     _show(console, figures)
     return True
 

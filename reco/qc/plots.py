@@ -14,6 +14,9 @@ __all__ = ["plot_performance", "plot_timeframe", "pull_widths"]
 
 DRIFT_US = 100.0
 """A little more than the full drift of the TPC [us]: a window that shows one collision."""
+_CENTRES = np.sqrt(PT_EDGES[:-1] * PT_EDGES[1:])
+_SPANS = np.array([_CENTRES - PT_EDGES[:-1], PT_EDGES[1:] - _CENTRES])
+"""Points of a plot against pT, and how far their bins reach to the left and right [GeV/c]."""
 CLUSTERS_SHOWN = 200_000
 """Points of a picture; more only make it slower to draw."""
 
@@ -28,7 +31,7 @@ def _style() -> Iterator[None]:
     import mplhep
 
     sizes: dict[str, Any] = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 13)
-    page = {"figure.dpi": 110, "savefig.bbox": "tight", "font.family": "DejaVu Sans"}
+    page = {"figure.dpi": 110, "savefig.bbox": "tight", "font.family": "DejaVu Sans", "axes.labelpad": 4.0}
     with plt.style.context([mplhep.style.ALICE, sizes | page]):
         yield
 
@@ -82,6 +85,15 @@ def _figure(size: tuple[float, float] = (7.0, 5.2)) -> tuple[Any, Any]:
     return plt.subplots(figsize=size, layout="constrained")
 
 
+def _panels(heights: tuple[float, float]) -> tuple[Any, Any]:
+    """Return a figure of two panels with a common axis."""
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(2, 1, figsize=(7.0, 5.8), layout="constrained", sharex=True, height_ratios=heights)
+    figure.align_ylabels(panels)
+    return figure, panels
+
+
 def _save(figure: Any, path: Path) -> Path:
     import matplotlib.pyplot as plt
 
@@ -102,36 +114,37 @@ def plot_performance(performance: Performance, folder: Path) -> dict[str, Path]:
 
 
 def _plot_efficiency(performance: Performance, path: Path) -> Path:
+    """Draw efficiency above fakes, each on the scale on which it can be read: one is near 1, the other near 0."""
     from hist.intervals import ratio_uncertainty
 
     h = performance.histograms
-    figure, axes = _figure()
-    centres = np.sqrt(PT_EDGES[:-1] * PT_EDGES[1:])
-    for above, below, label, marker in (
-        ("found", "findable", "efficiency (primaries, at least 70 clusters, $|\\eta| < 0.9$)", "o"),
-        ("fakes", "tracks", "fake tracks", "s"),
+    figure, panels = _panels((1.4, 1))
+    for axes, above, below, label, colour in (
+        (panels[0], "found", "findable", "efficiency", "tab:blue"),
+        (panels[1], "fakes", "tracks", "fake tracks", "tab:orange"),
     ):
         passed, total = h[above].values(), h[below].values()
         use = total > 0
         value = passed[use] / total[use]
         error = ratio_uncertainty(passed[use], total[use], "efficiency")
-        spans = [centres[use] - PT_EDGES[:-1][use], PT_EDGES[1:][use] - centres[use]]
-        axes.errorbar(centres[use], value, yerr=error, xerr=spans, fmt=marker, label=label)
-    axes.axhline(1, color="grey", lw=0.8)
-    axes.set(xscale="log", ylim=(0, 1.25), xlabel="$p_{T}$ [GeV/c]", ylabel="fraction")
-    axes.legend(loc="upper left", fontsize=11)
+        axes.errorbar(_CENTRES[use], value, yerr=error, xerr=_SPANS[:, use], fmt="o", ms=5, color=colour)
+        axes.set_ylabel(label)
+        if above == "found":
+            axes.axhline(1, color="grey", lw=0.8)
+            axes.set_ylim(min(0.9, 0.95 * value.min(initial=1.0)), 1.015)
+        else:
+            axes.set_ylim(0, max(0.05, 1.1 * (value + error[1]).max(initial=0.0)))
+    panels[0].set_title("primaries with at least 70 clusters, $|\\eta| < 0.9$", fontsize=12)
+    panels[1].set(xscale="log", xlabel="$p_{T}$ [GeV/c]")
     return _save(figure, path)
 
 
 def _plot_resolution(performance: Performance, path: Path) -> Path:
     h: Any = performance.histograms["resolution"]
-    centres = np.sqrt(PT_EDGES[:-1] * PT_EDGES[1:])
-    width = np.array([_half_width(h.axes["dpt"].edges, h[i, :].values()) for i in range(len(centres))])
+    width = np.array([_half_width(h.axes["dpt"].edges, h[i, :].values()) for i in range(len(_CENTRES))])
     figure, axes = _figure()
     use = np.isfinite(width)
-    axes.errorbar(
-        centres[use], 100 * width[use], xerr=[(centres - PT_EDGES[:-1])[use], (PT_EDGES[1:] - centres)[use]], fmt="o"
-    )
+    axes.errorbar(_CENTRES[use], 100 * width[use], xerr=_SPANS[:, use], fmt="o", ms=5)
     axes.set(xscale="log", ylim=(0, None), xlabel="$p_{T}$ [GeV/c]", ylabel=r"$\sigma(p_{T}) / p_{T}$ [%]")
     axes.set_title("TPC alone, at its inner end; half width of the central 68 %", fontsize=12)
     return _save(figure, path)
@@ -151,27 +164,31 @@ def _plot_pulls(performance: Performance, path: Path) -> Path:
         axes.stairs(y / max(y.sum(), 1), h.axes["pull"].edges, label="tracks")
         unit = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi) * (x[1] - x[0])
         axes.plot(x, unit, lw=1, label="unit Gaussian")
-        axes.set(xlim=(-5, 5), xlabel=f"pull of {name}")
+        axes.set(xlim=(-5, 5), xticks=(-4, -2, 0, 2, 4), xlabel=f"pull of {name}")
         axes.set_title(f"mean {mean:+.2f}, width {width:.2f}", fontsize=11)
     grid[0].set_ylabel("share, $p_{T} > 0.3$ GeV/c")
-    grid[0].legend(fontsize=9, loc="upper left")
+    grid[0].set_ylim(0, 1.35 * grid[0].get_ylim()[1])
+    grid[0].legend(fontsize=10, loc="upper left")
     return _save(figure, path)
 
 
 def _plot_spectrum(performance: Performance, path: Path) -> Path:
     h = performance.histograms
-    figure, axes = _figure()
-    for name, label in (
-        ("truth", "truth, charged primaries"),
-        ("spectrum", "tracks in a collision, secondaries included"),
-    ):
-        n = max(performance.n_collisions, 1)
-        density = h[name].values() / np.diff(PT_EDGES) / n
-        error = np.sqrt(h[name].values()) / np.diff(PT_EDGES) / n
+    figure, (axes, ratio) = _panels((2.2, 1))
+    n = max(performance.n_collisions, 1)
+    made, true = h["spectrum"].values(), h["truth"].values()
+    for counts, label in ((true, "truth, charged primaries"), (made, "tracks in a collision, secondaries included")):
+        density, error = (values / np.diff(PT_EDGES) / n for values in (counts, np.sqrt(counts)))
         axes.stairs(density, PT_EDGES, label=label, lw=1.6)
-        axes.errorbar(np.sqrt(PT_EDGES[:-1] * PT_EDGES[1:]), density, error, fmt="none", ecolor="grey")
-    axes.set(xscale="log", yscale="log", xlabel="$p_{T}$ [GeV/c]", ylabel=r"$dN/dp_{T}$ per collision [c/GeV]")
-    axes.legend(fontsize=11, title=r"$|\eta| < 0.9$")
+        axes.errorbar(_CENTRES, density, error, fmt="none", ecolor="grey")
+    axes.set(yscale="log", ylabel=r"$dN/dp_{T}$ per collision [c/GeV]")
+    axes.legend(fontsize=11, title=r"$|\eta| < 0.9$", loc="lower left")
+    use = (true > 0) & (made > 0)
+    value = made[use] / true[use]
+    error = value * np.sqrt(1 / made[use] + 1 / true[use])  # an upper bound: most particles are in both
+    ratio.axhline(1, color="grey", lw=0.8)
+    ratio.errorbar(_CENTRES[use], value, error, xerr=_SPANS[:, use], fmt="o", ms=5, color="tab:orange")
+    ratio.set(xscale="log", xlabel="$p_{T}$ [GeV/c]", ylabel="tracks / truth", ylim=(0.5, 2.0))
     return _save(figure, path)
 
 
