@@ -21,12 +21,12 @@ import numpy as np
 
 from o2dask.analysis.binding import calls, group_of
 from o2dask.analysis.declarations import IndexTable, SpawnedTable
+from o2dask.analysis.dynamic import DynamicColumn, adopt, declared
 from o2dask.analysis.frames import Dataframe
 from o2dask.analysis.getters import Getter
 from o2dask.analysis.groups import Group
-from o2dask.analysis.heap import keep_freed_arrays
 from o2dask.analysis.outputs import absorb, clear, merged
-from o2dask.analysis.overlay import Overlay
+from o2dask.analysis.overlays import Overlay
 from o2dask.analysis.producing import Builds, Produces, Spawns, index_columns
 from o2dask.analysis.table import Table
 from o2dask.analysis.task import AnalysisTask, Service
@@ -35,6 +35,7 @@ from o2dask.aod.dataframe import DataFrameSource
 from o2dask.aod.store import Store, commit_dataframe
 from o2dask.columns import Columns
 from o2dask.errors import ConfigError, DataError, O2DaskError
+from o2dask.heap import keep_freed_arrays
 
 __all__ = ["Failure", "Job", "Partial", "Unit", "merge_partials", "pack", "run_unit", "unpack"]
 
@@ -95,6 +96,8 @@ class Job:
         How often a dataframe is tried again after an I/O error.
     touched : dict
         Columns that were asked for in the dataframe before, by tree: the next one reads them at once.
+    columns : tuple of DynamicColumn
+        What users declared in the driver's process.
     """
 
     tasks: tuple[AnalysisTask, ...]
@@ -103,6 +106,7 @@ class Job:
     conditions: Any = None
     retries: int = 2
     touched: dict[str, set[str]] = field(default_factory=dict)
+    columns: tuple[DynamicColumn, ...] = field(default_factory=declared)
 
 
 def pack(job: Job) -> bytes:
@@ -140,6 +144,7 @@ def run_unit(packed: bytes, unit: Unit) -> Partial:
     """Return what the dataframes of a unit came to; what goes wrong is in `failed`, nothing is raised for bad data."""
     keep_freed_arrays()
     job = unpack(packed)
+    adopt(job.columns)  # each time: another run on this worker may have brought others of the same names
     partial = Partial(outputs={task.name: {} for task in job.tasks})
     since = time.thread_time()
     try:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Literal
 
 from o2dask.analysis import naming
+from o2dask.analysis.dynamic import formulas_of, generation
 from o2dask.analysis.formulas import FORMULAS, Formula
 from o2dask.aod.model import ColumnModel, TableModel, tables
 
@@ -69,15 +70,20 @@ def model_of(tree: str) -> TableModel | None:
     return max(older, key=lambda t: t.version, default=None)
 
 
-@cache
 def getters_of(tree: str, columns: tuple[str, ...]) -> dict[str, Getter]:
-    """Return the getters of a tree that stores `columns`, by name."""
+    """Return the getters of a tree that stores `columns`, by name, those that users declared included."""
+    return _getters_of(tree, columns, generation())
+
+
+@cache
+def _getters_of(tree: str, columns: tuple[str, ...], generation: int) -> dict[str, Getter]:
     model = model_of(tree)
     known = {c.name: c for c in model.columns} if model else {}
     found: dict[str, Getter] = {}
     for name in columns:
         found.update((g.name, g) for g in _of_column(tree, name, known.get(name)))
-    return found | {g.name: g for g in _of_formulas(tree, model, found)}
+    found |= {g.name: g for g in _of_formulas(tree, model, found)}
+    return found | {g.name: g for g in _of_user(tree, found)}
 
 
 def _of_column(tree: str, name: str, model: ColumnModel | None) -> Iterable[Getter]:
@@ -129,6 +135,14 @@ def _of_formulas(tree: str, model: TableModel | None, stored: dict[str, Getter])
             continue
         text = f"{_with_unit(formula)}\n\nFormula of {tree}: {in_words.get(getter, 'see the text')}."
         yield Getter(name=getter, kind="formula", tree=tree, formula=formula, text=text)
+
+
+def _of_user(tree: str, there: dict[str, Getter]) -> Iterable[Getter]:
+    formulas = formulas_of(tree)
+    for name, each in formulas.items():
+        if name not in there and _is_possible(each, formulas, there):
+            text = f"{_with_unit(each)}\n\nComputed from {', '.join(each.inputs) or 'nothing'} of {tree}."
+            yield Getter(name=name, kind="formula", tree=tree, formula=each, text=text)
 
 
 def _is_possible(formula: Formula, formulas: dict[str, Formula], stored: dict[str, Getter]) -> bool:

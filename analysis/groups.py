@@ -8,6 +8,7 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from o2dask.analysis import naming
+from o2dask.analysis.dynamic import formulas_of, generation
 from o2dask.analysis.errors import UnknownNameError, close_to
 from o2dask.analysis.getters import Getter, getters_of
 from o2dask.analysis.hints import maker_of
@@ -50,17 +51,18 @@ def label_of(tree: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _stored_inputs(tree: str, columns: tuple[str, ...], inputs: tuple[str, ...]) -> tuple[str, ...]:
+def _stored_inputs(tree: str, columns: tuple[str, ...], inputs: tuple[str, ...], generation: int) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for name in inputs:
         inner = getters_of(tree, columns)[name]
         is_stored = inner.kind == "stored"
-        found.update(dict.fromkeys([inner.column] if is_stored else _stored_inputs(tree, columns, inner.inputs)))
+        deeper = [inner.column] if is_stored else _stored_inputs(tree, columns, inner.inputs, generation)
+        found.update(dict.fromkeys(deeper))
     return tuple(found)
 
 
 @lru_cache(maxsize=1024)
-def _getters_of_all(name: str, trees: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, Getter]:
+def _getters_of_all(name: str, trees: tuple[tuple[str, tuple[str, ...]], ...], generation: int) -> dict[str, Getter]:
     """Return the getters of trees that store these columns; the same are asked for in every dataframe."""
     found: dict[str, Getter] = {}
     for tree, columns in reversed(trees):
@@ -79,6 +81,7 @@ class Group:
         self.trees = trees
         self.absent = absent or {}
         self._checked: set[str] = set()
+        self._getters: tuple[int, dict[str, Getter]] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return Group, (self.frame, self.name, self.trees, self.absent)
@@ -93,10 +96,13 @@ class Group:
         """All rows."""
         return slice(0, self.n_rows)
 
-    @cached_property
+    @property
     def getters(self) -> dict[str, Getter]:
         """The getters of all trees; where two have the same name the earlier tree's is meant."""
-        return _getters_of_all(self.name, tuple((tree, self.frame.columns(tree)) for tree in self.trees))
+        if self._getters is None or self._getters[0] != generation():
+            trees = tuple((tree, self.frame.columns(tree)) for tree in self.trees)
+            self._getters = generation(), _getters_of_all(self.name, trees, generation())
+        return self._getters[1]
 
     def input_of(self, tree: str, name: str) -> Getter:
         """Return the getter that a formula of `tree` reads as `name`."""
@@ -111,7 +117,7 @@ class Group:
 
     def stored_inputs(self, getter: Getter) -> tuple[str, ...]:
         """Return the stored columns that a formula reads, itself or through others."""
-        return _stored_inputs(getter.tree, self.frame.columns(getter.tree), getter.inputs)
+        return _stored_inputs(getter.tree, self.frame.columns(getter.tree), getter.inputs, generation())
 
     @cached_property
     def links(self) -> dict[str, tuple["Group", tuple[str, str]]]:
@@ -172,6 +178,10 @@ class Group:
             model = getters_of(tree, self.frame.columns(tree))
             if name in model:
                 return DataError(f"{self.name}.{name}: {reason}")
+        for tree in self.trees:
+            if formula := formulas_of(tree).get(name):
+                lacking = [each for each in formula.inputs if each not in self.getters]
+                return DataError(f"{self.name}.{name}: reads {', '.join(lacking)}, which {tree} does not have")
         hint = close_to(name, [*self.getters, *self.links])
         where = f"{self.name} of {self.frame.label} ({', '.join(self.trees)})"
         return UnknownNameError(f"{where} has no {name!r}; {maker_of(name).removeprefix('; ') or hint}")

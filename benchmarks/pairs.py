@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from o2dask.analysis.frames import Frame
-from o2dask.analysis.overlay import Overlay
+from o2dask.analysis.overlays import Overlay
 from o2dask.analysis.physics.pairs import pair_blocks, pairs
 
 MASS, BINS, RANGE = 0.13957, 200, (0.2, 2.2)

@@ -45,7 +45,7 @@ _ANALYSIS = (
     *("AnalysisTask", "Builds", "Configurable", "ConfigurableAxis", "ConfigurableGroup", "Filter", "Filtered", "Hist"),
     *("HistogramRegistry", "Join", "Output", "Partition", "Preslice"),
     *("ProcessSwitch", "Produces", "Service", "Spawns", "col", "declare_index_table", "declare_table"),
-    *("extend_table", "overlay", "read_results", "run_tasks"),
+    *("dynamic_column", "extend_table", "overlay", "read_results", "run_tasks"),
 )
 _LAZY |= dict.fromkeys(_ANALYSIS, "o2dask.analysis")
 

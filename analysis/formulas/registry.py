@@ -14,7 +14,7 @@ import numpy as np
 
 from o2dask.errors import SpecError
 
-__all__ = ["BLOCK", "FORMULAS", "Formula", "formula", "register"]
+__all__ = ["BLOCK", "FORMULAS", "Formula", "formula", "made_of", "register"]
 
 BLOCK = 1 << 15
 """Rows per block: a handful of float32 temporaries of this length fits the second-level cache."""
@@ -53,12 +53,10 @@ FORMULAS: dict[tuple[str, str], Formula] = {}
 """Formulas by (tree name, getter)."""
 
 
-def register(
-    trees: tuple[str, ...], getter: str, function: Callable[..., Any], *, unit: str = "", text: str = ""
-) -> None:
-    """Enter `function` as `getter` of every tree of `trees`; inputs and arguments come from its signature."""
+def made_of(getter: str, function: Callable[..., Any], *, unit: str = "", text: str = "") -> Formula:
+    """Return a function as a formula; inputs and arguments come from its signature."""
     parameters = inspect.signature(function).parameters.values()
-    entry = Formula(
+    return Formula(
         getter=getter,
         function=function,
         inputs=tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),
@@ -66,6 +64,13 @@ def register(
         unit=unit,
         text=text or inspect.getdoc(function) or "",
     )
+
+
+def register(
+    trees: tuple[str, ...], getter: str, function: Callable[..., Any], *, unit: str = "", text: str = ""
+) -> None:
+    """Enter `function` as `getter` of every tree of `trees`; inputs and arguments come from its signature."""
+    entry = made_of(getter, function, unit=unit, text=text)
     for tree in trees:
         if (tree, getter) in FORMULAS:
             raise SpecError(f"formula {getter!r} of {tree}: registered twice")

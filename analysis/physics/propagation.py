@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from o2dask.analysis.overlay import overlay
+from o2dask.analysis.overlays import overlay
 from o2dask.analysis.physics.sources import frame_of
 from o2dask.analysis.physics.tracks import BZ_KG, STATE, covariances_of, states_of, vertices_of
 from o2dask.errors import ShapeError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from o2dask.analysis.overlay import overlay
+from o2dask.analysis.overlays import overlay
 from o2dask.analysis.physics.kinematics import MASSES, armenteros, cos_pointing_angle, invariant_mass
 from o2dask.analysis.physics.propagation import propagate_to_dca
 from o2dask.analysis.physics.sources import column, frame_of

@@ -1,8 +1,12 @@
 """How columns and tables are called: those of the data model, and those that it does not know."""
 
+import pkgutil
+
 import pytest
 
+import o2dask
 import o2dask as o2
+import o2dask.analysis
 from o2dask.analysis import naming
 from o2dask.analysis.declarations import table_named, table_names
 from o2dask.analysis.errors import UnknownNameError
@@ -98,3 +102,10 @@ def test_a_table_that_is_not_there_is_an_error_with_what_comes_close():
     with pytest.raises(AttributeError):
         o2.nothing  # noqa: B018
     assert len(table_names()) > 57 and table_named("Tracks") == o2.Tracks
+
+
+@pytest.mark.parametrize("package", [o2dask, o2dask.analysis], ids=["o2dask", "analysis"])
+def test_no_name_that_a_package_offers_is_one_of_its_modules(package):
+    """The module would hide it as soon as anybody imports it: ``o2.overlay`` was a module after the first run."""
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert not modules & package._LAZY.keys()

@@ -8,7 +8,7 @@ import pytest
 
 from o2dask.analysis import open_aod
 from o2dask.analysis.errors import UnknownNameError
-from o2dask.analysis.overlay import overlay
+from o2dask.analysis.overlays import overlay
 from o2dask.analysis.physics.grouping import group_by, per_event_sum, slice_by
 from o2dask.aod.model import tables
 from o2dask.aod.store import Store, commit_dataframe
