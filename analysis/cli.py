@@ -29,8 +29,14 @@ _CONFIG = typer.Option(
 _OPTION = typer.Option(
     "-o", "--option", metavar="TASK.OPTION=VALUE", help="Set an option; repeat it.", rich_help_panel=HOW
 )
-_SAVE = typer.Option(metavar="TARGET", help="Tables that tasks make: a folder, or derived.root.", rich_help_panel=HOW)
-_KEEP = typer.Option(metavar="TREE", help="Which of them; default: all. Repeat it.", rich_help_panel=HOW)
+_SAVE = typer.Option(
+    metavar="TARGET", help="Where tables that tasks make go: a folder, or derived.root.", rich_help_panel=HOW
+)
+_KEEP = typer.Option(
+    metavar="TABLE",
+    help="Which of them, or stored ones: O2v0core, AOD/V0CORE/0:name:fX/fY; O2's writer.json as it is. Repeat it.",
+    rich_help_panel=HOW,
+)
 _SHOW = typer.Option("--show", help="List tasks, tables and settings, and run nothing.", rich_help_panel=HOW)
 _WORKERS = typer.Option(min=1, help="Worker processes; default: one per core.", rich_help_panel=WORK)
 _SCHEDULER = typer.Option(

@@ -25,13 +25,14 @@ from o2dask.analysis.dynamic import DynamicColumn, adopt, declared
 from o2dask.analysis.frames import Dataframe
 from o2dask.analysis.getters import Getter
 from o2dask.analysis.groups import Group
+from o2dask.analysis.keeping import Kept
 from o2dask.analysis.outputs import absorb, clear, merged
 from o2dask.analysis.overlays import Overlay
 from o2dask.analysis.producing import Builds, Produces, Spawns, index_columns
 from o2dask.analysis.table import Table
 from o2dask.analysis.task import AnalysisTask, Service
 from o2dask.analysis.train import products
-from o2dask.aod.dataframe import DataFrameSource
+from o2dask.aod.dataframe import DataFrameSource, schema_of
 from o2dask.aod.store import Store, commit_dataframe
 from o2dask.columns import Columns
 from o2dask.errors import ConfigError, DataError, O2DaskError
@@ -88,8 +89,8 @@ class Job:
         In order.
     save : str
         Folder for the tables that tasks make; "" for none.
-    keep : tuple of str
-        Trees to save.
+    keep : tuple of Kept
+        What is saved.
     conditions : object, optional
         For tasks that declare a `Service`.
     retries : int
@@ -102,7 +103,7 @@ class Job:
 
     tasks: tuple[AnalysisTask, ...]
     save: str = ""
-    keep: tuple[str, ...] = ()
+    keep: tuple[Kept, ...] = ()
     conditions: Any = None
     retries: int = 2
     touched: dict[str, set[str]] = field(default_factory=dict)
@@ -303,15 +304,26 @@ def _reads(task: AnalysisTask, tree: str) -> bool:
 
 
 def _save(job: Job, stored: DataFrameSource, frame: Overlay, failed: list[Failure]) -> int:
-    """Write the tables that tasks made; not those of a dataframe on which one of their makers failed."""
+    """Write the tables that are kept; none of a dataframe on which a maker of one of them failed."""
     makers = products(job.tasks)
-    if {failure.task for failure in failed} & {makers[tree] for tree in job.keep}:
+    if {failure.task for failure in failed} & {makers[kept.tree] for kept in job.keep if kept.tree in makers}:
         return 0
-    tables = {tree: made for tree in job.keep if isinstance(made := frame.made.get(tree), Columns)}
+    tables = {kept.stored_as: made for kept in job.keep if (made := _kept(kept, stored, frame)) is not None}
     if not tables:
         return 0
     commit_dataframe(Store(job.save), stored.number, tables, {"parent": stored.url})
     return 1
+
+
+def _kept(kept: Kept, stored: DataFrameSource, frame: Overlay) -> Columns | None:
+    """Return a table as it is written; None if the dataframe has none."""
+    made = frame.made.get(kept.tree)
+    if made is None and kept.tree in stored.tables:
+        made = stored.table(kept.tree, kept.columns or None)
+    if not isinstance(made, Columns) or (not kept.columns and kept.stored_as == kept.tree):
+        return made if isinstance(made, Columns) else None
+    columns = [made.schema[name] for name in kept.columns or made.schema.names]
+    return Columns(schema_of(kept.stored_as, columns), {c.name: made[c.name] for c in columns})
 
 
 def _clear(task: AnalysisTask) -> None:

@@ -77,7 +77,8 @@ def run_tasks(
     save : str or path
         Where tables that tasks make go: a folder of Parquet, or ``derived.root``; left out: nowhere.
     keep : sequence of str, optional
-        Trees to save; default: all that are made.
+        Tables to save, made by tasks or stored in the AOD; default: all that are made. As trees, tables, O2's
+        ``AOD/TRACK/0:name:fX/fY``, or the JSON file of ``--aod-writer-json``, which also says where.
     conditions : str, path or object, optional
         For tasks that declare ``Service("conditions")``: a store by its folder, snapshot or URL, which every worker
         then opens and caches; or anything that has ``get(path, timestamp)`` and can be pickled.
@@ -100,8 +101,7 @@ def run_tasks(
         raise ConfigError(f"on_error: want skip or raise, got {on_error!r}")
     ordered = in_order(tasks)
     units = _units(source)
-    _check_first(ordered, units)
-    saving = Saving.of(save, ordered, keep)
+    saving = Saving.of(save, ordered, keep, _check_first(ordered, units))
     job = Job(tasks=ordered, save=saving.folder, keep=saving.trees, conditions=_store(conditions), retries=retries)
     since = time.monotonic()
     with saving, shown(progress) as tell, open_workers(scheduler, workers) as where:
@@ -160,8 +160,14 @@ def _weight(unit: Unit) -> int:
     return 1 if isinstance(unit, str) else len(unit)
 
 
-def _check_first(tasks: Sequence[AnalysisTask], units: Sequence[Unit]) -> None:
-    """Raise WorkflowError if a user's table comes from nowhere, as the first dataframes that can be opened tell."""
+def _check_first(tasks: Sequence[AnalysisTask], units: Sequence[Unit]) -> list[str]:
+    """Return the trees of the first dataframes that can be opened.
+
+    Raises
+    ------
+    WorkflowError
+        If a user's table comes from nowhere, as they tell.
+    """
     from o2dask.aod.reader import open_dataframes
 
     stored: list[str] = []
@@ -173,6 +179,7 @@ def _check_first(tasks: Sequence[AnalysisTask], units: Sequence[Unit]) -> None:
         stored += [tree for dataframe in dataframes for tree in dataframe.tables]
     if stored:
         check_inputs(tasks, stored)
+    return stored
 
 
 def _ended(job: Job, whole: Partial) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Where the tables that tasks make are written: a folder of Parquet, or one derived AO2D.root.
+"""Where the tables that tasks make, or that are kept, are written: a folder of Parquet, or one derived AO2D.root.
 
 Knows names and storage. Workers commit dataframes to a folder; a ROOT file is made of it when all are there, so that
 it appears whole or not at all.
@@ -12,8 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from o2dask.analysis import naming
-from o2dask.analysis.errors import close_to
+from o2dask.analysis.keeping import Kept, Wanted, chosen, read_keep
 from o2dask.analysis.task import AnalysisTask
 from o2dask.analysis.train import products
 from o2dask.aod.store import Store
@@ -25,18 +24,30 @@ __all__ = ["Saving"]
 class Saving:
     """One target; a context that leaves nothing behind if the run fails."""
 
-    def __init__(self, target: str, folder: str, trees: tuple[str, ...]) -> None:
+    def __init__(self, target: str, folder: str, trees: tuple[Kept, ...]) -> None:
         self.target, self.folder, self.trees = target, folder, trees
 
     @classmethod
-    def of(cls, save: "str | os.PathLike[str]", tasks: Sequence[AnalysisTask], keep: Sequence[str] | None) -> "Saving":
-        """Return where the trees made by tasks go; ConfigError if that cannot work."""
-        target = os.fspath(save)
+    def of(
+        cls,
+        save: "str | os.PathLike[str]",
+        tasks: Sequence[AnalysisTask],
+        keep: Sequence[str] | None,
+        stored: Sequence[str] = (),
+    ) -> "Saving":
+        """Return where the trees made by tasks, or stored in the AOD, go; ConfigError if that cannot work."""
+        wanted, named = read_keep(keep)
+        target = os.fspath(save) or named
         if not target:
             if keep:
                 raise ConfigError("keep: says which tables to save, but not where; give save='folder'")
             return cls("", "", ())
-        trees = _chosen(products(tasks), keep)
+        made = products(tasks)
+        if wanted is None and not made:
+            raise ConfigError(
+                "save: no task makes a table (Produces, Spawns, Builds); say which in keep, or leave it out"
+            )
+        trees = chosen([Wanted(name=t, text=t) for t in made] if wanted is None else wanted, made, stored)
         if not target.endswith(".root"):
             if there := Store(target).names():
                 raise ConfigError(f"{target}: exists and holds {there[0]}; give another folder for the tables")
@@ -67,15 +78,3 @@ class Saving:
     ) -> None:
         if self._is_root:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _chosen(made: dict[str, str], keep: Sequence[str] | None) -> tuple[str, ...]:
-    if not made:
-        raise ConfigError("save: no task makes a table (Produces, Spawns, Builds); leave it out")
-    if keep is None:
-        return tuple(made)
-    by_name = {naming.fold(tree.removeprefix("O2")): tree for tree in made} | {naming.fold(tree): tree for tree in made}
-    for name in keep:
-        if naming.fold(name) not in by_name:
-            raise ConfigError(f"keep: no task makes {name!r}; {close_to(name, made)}")
-    return tuple(by_name[naming.fold(name)] for name in keep)
