@@ -20,6 +20,9 @@ class Backend:
     is_wide: bool = False
     """Thousands of threads: seeds are followed side by side (`candidates`), not a sector's one after the other."""
 
+    has_lanes: bool = True
+    """Tracks are fitted side by side in SIMD lanes (`kernels_lanes`), not each by a thread of its own."""
+
     def __init__(self) -> None:
         self._built: dict[Hashable, Any] = {}
 

@@ -44,6 +44,7 @@ class Device(Backend):
     """
 
     is_wide = True
+    has_lanes = False
 
     def __init__(self) -> None:
         super().__init__()

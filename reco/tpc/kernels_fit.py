@@ -6,11 +6,11 @@ import numpy as np
 from numba import prange
 
 from o2dask.reco.tpc.kernels_helix import advance_about, rotate
-from o2dask.reco.tpc.kernels_jit import body, launcher
+from o2dask.reco.tpc.kernels_jit import body, inlined, launcher
 from o2dask.reco.tpc.kernels_update import cluster_errors, update, widened
 from o2dask.reco.tpc.kernels_walk import load_cov, reset_cov, store_cov
 
-__all__ = ["fit_track", "fit_tracks"]
+__all__ = ["FAR_SNP", "MIN_KEPT", "SETTLED", "fit_track", "fit_tracks", "is_sound", "wide_start"]
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _DEG = np.float32(math.pi / 180.0)
@@ -18,8 +18,22 @@ SETTLED = 24
 """Clusters after which the filter knows the track better than the state it started from."""
 FAR_SNP = np.float32(0.01)
 """Deviation of snp above which derivatives are taken anew."""
+MIN_KEPT = np.float32(2.0 / 3.0)
+"""Part of its clusters that a track must keep, or it is begun in other ways."""
 WIDE, TIGHT, INNER = 0, 1, 2
 """Ways to begin: trusted with nothing; to a tenth of q2pt; with nothing, behind the outermost third of the clusters."""
+
+
+@inlined
+def wide_start(q2pt):
+    """Return the variances of y and z [cm2], of the slopes and of q/pt of a start that is trusted with nothing."""
+    return np.float32(4.0), np.float32(0.1), np.float32(4.0) + np.float32(0.25) * q2pt * q2pt
+
+
+@inlined
+def is_sound(yy, zz, ss, tt, qq):
+    """Return whether these can be variances; float32 may lose them to a start that is a million times wider."""
+    return yy > _ZERO and zz > _ZERO and ss > _ZERO and tt > _ZERO and qq > _ZERO
 
 
 @body
@@ -53,7 +67,8 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, 
             sigma = np.float32(0.05) + np.float32(0.1) * abs(q2pt)
             reset_cov(cov[i], np.float32(0.25), np.float32(4e-4), sigma * sigma)
         else:
-            reset_cov(cov[i], np.float32(4.0), np.float32(0.1), np.float32(4.0) + np.float32(0.25) * q2pt * q2pt)
+            vyz, vslope, vq2pt = wide_start(q2pt)
+            reset_cov(cov[i], vyz, vslope, vq2pt)
         c = load_cov(cov[i])
         begun = c
         d0, d1, d2, d3, d4 = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
@@ -104,9 +119,11 @@ def fit_track(i, first, hit_y, hit_z, hit_row, hit_sector, hit_width, detector, 
                 par[i, 0], par[i, 1], par[i, 2] = x, y + d0, z + d1
                 par[i, 3], par[i, 4], par[i, 5] = snp + d2, tgl + d3, q2pt + d4
                 store_cov(cov[i], c)
+        if not is_sound(cov[i, 0], cov[i, 2], cov[i, 5], cov[i, 9], cov[i, 14]):
+            n = 0
         if n > n_best:
             best, n_best = way, n
-        if 3 * n_best >= 2 * (end - begin) or (attempt >= INNER and way == best):
+        if np.float32(n_best) >= MIN_KEPT * np.float32(end - begin) or (attempt >= INNER and way == best):
             break
     chi2[i] = sum_chi2
     last[i, 0], last[i, 1], last[i, 2] = n, inner, outer

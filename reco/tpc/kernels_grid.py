@@ -13,7 +13,8 @@ N_ROWS = 152
 @body
 def count_rows(sector, row, row_start):
     """Fill row_start (5473,) int32 with the offset of each sector row; return whether the input is in that order."""
-    row_start[:] = 0
+    for k in range(row_start.shape[0]):
+        row_start[k] = 0
     last = 0
     is_sorted = True
     for i in range(sector.shape[0]):
@@ -29,7 +30,8 @@ def count_rows(sector, row, row_start):
 @body
 def fill_rows(sector, row, row_start, cursor, order):
     """Fill order (n,) int32 with the clusters by sector row, stable; cursor (36 * 152,) int32 is scratch."""
-    cursor[:] = row_start[:-1]
+    for k in range(cursor.shape[0]):
+        cursor[k] = row_start[k]
     for i in range(sector.shape[0]):
         key = np.int64(sector[i]) * N_ROWS + np.int64(row[i])
         order[cursor[key]] = i

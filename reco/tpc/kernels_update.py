@@ -4,10 +4,21 @@ import numpy as np
 
 from o2dask.reco.tpc.kernels_jit import inlined
 
-__all__ = ["cluster_errors", "cluster_variances", "update", "widened"]
+__all__ = [
+    "MAX_SNP",
+    "cluster_errors",
+    "cluster_variances",
+    "reduced",
+    "squared_tangents",
+    "update",
+    "weights",
+    "widened",
+]
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _MIN_COS2 = np.float32(0.02)
+MAX_SNP = np.float32(0.999)
+"""|sin phi| beyond which a state is none."""
 
 
 @inlined
@@ -17,12 +28,18 @@ def cluster_variances(errors, row, drift, snp, tgl):
     errors : (152, 6) see `kernels_types.Detector`. Diffusion grows with the drift, the spread of the ionisation along
     the pad with the squared tangent of the angles.
     """
-    inv = _ONE / max(_ONE - snp * snp, _MIN_COS2)
-    tan2 = snp * snp * inv
-    slope2 = tgl * tgl * inv
+    tan2, slope2 = squared_tangents(snp, tgl)
     vy = errors[row, 0] + errors[row, 1] * drift + errors[row, 2] * tan2
     vz = errors[row, 3] + errors[row, 4] * drift + errors[row, 5] * slope2
     return vy, vz
+
+
+@inlined
+def squared_tangents(snp, tgl):
+    """Return (dy/dx)^2 and (dz/dx)^2 of a track, finite where it runs along the rows."""
+    cos2 = _ONE - snp * snp
+    inv = _ONE / (cos2 if cos2 > _MIN_COS2 else _MIN_COS2)
+    return snp * snp * inv, tgl * tgl * inv
 
 
 @inlined
@@ -56,20 +73,43 @@ def update(y, z, snp, tgl, q2pt, c, dy, dz, vy, vz, max_chi2):
 
     Above `max_chi2` the state comes back as it was.
     """
-    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14 = c
-    ryy, rzz = c0 + vy, c2 + vz
-    inv_det = _ONE / (ryy * rzz - c1 * c1)
-    wyy, wzy, wzz = rzz * inv_det, -c1 * inv_det, ryy * inv_det
+    wyy, wzy, wzz = weights(c, vy, vz)
     gy, gz = wyy * dy + wzy * dz, wzy * dy + wzz * dz
     chi2 = dy * gy + dz * gz
     if not chi2 <= max_chi2:
         return chi2, y, z, snp, tgl, q2pt, c
+    snp_new = snp + c[3] * gy + c[4] * gz
+    if abs(snp_new) > MAX_SNP:
+        return np.float32(np.inf), y, z, snp, tgl, q2pt, c
+    return (
+        chi2,
+        y + c[0] * gy + c[1] * gz,
+        z + c[1] * gy + c[2] * gz,
+        snp_new,
+        tgl + c[6] * gy + c[7] * gz,
+        q2pt + c[10] * gy + c[11] * gz,
+        reduced(c, wyy, wzy, wzz),
+    )
+
+
+@inlined
+def weights(c, vy, vz):
+    """Return (yy, zy, zz) of the inverse covariance of a cluster's distance from the track."""
+    ryy, rzz = c[0] + vy, c[2] + vz
+    inv_det = _ONE / (ryy * rzz - c[1] * c[1])
+    return rzz * inv_det, -c[1] * inv_det, ryy * inv_det
+
+
+@inlined
+def reduced(c, wyy, wzy, wzz):
+    """Return the covariance after a cluster of the given `weights`."""
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14 = c
     k00, k01 = c0 * wyy + c1 * wzy, c0 * wzy + c1 * wzz
     k10, k11 = c1 * wyy + c2 * wzy, c1 * wzy + c2 * wzz
     k20, k21 = c3 * wyy + c4 * wzy, c3 * wzy + c4 * wzz
     k30, k31 = c6 * wyy + c7 * wzy, c6 * wzy + c7 * wzz
     k40, k41 = c10 * wyy + c11 * wzy, c10 * wzy + c11 * wzz
-    out = (
+    return (
         c0 - k00 * c0 - k01 * c1,
         c1 - k00 * c1 - k01 * c2,
         c2 - k10 * c1 - k11 * c2,
@@ -85,16 +125,4 @@ def update(y, z, snp, tgl, q2pt, c, dy, dz, vy, vz, max_chi2):
         c12 - k40 * c3 - k41 * c4,
         c13 - k40 * c6 - k41 * c7,
         c14 - k40 * c10 - k41 * c11,
-    )
-    snp_new = snp + c3 * gy + c4 * gz
-    if abs(snp_new) > np.float32(0.999):
-        return np.float32(np.inf), y, z, snp, tgl, q2pt, c
-    return (
-        chi2,
-        y + c0 * gy + c1 * gz,
-        z + c1 * gy + c2 * gz,
-        snp_new,
-        tgl + c6 * gy + c7 * gz,
-        q2pt + c10 * gy + c11 * gz,
-        out,
     )

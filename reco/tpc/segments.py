@@ -6,9 +6,13 @@ import numpy as np
 
 from o2dask.reco.tpc.backend import HOST, Backend
 from o2dask.reco.tpc.kernels_fit import fit_tracks
+from o2dask.reco.tpc.kernels_lanes import LANE_INTEGERS, LANE_ROWS, LANES, fit_lanes
 from o2dask.reco.tpc.kernels_types import Detector
 
 __all__ = ["Fitted", "Hits", "Segments", "fit_segments", "take_ragged"]
+
+_CHUNKS = 64
+"""Parts of the fit of many tracks that run in parallel: enough to share them out evenly, whatever their lengths."""
 
 
 class Hits(NamedTuple):
@@ -69,7 +73,16 @@ def fit_segments(segments: Segments, detector: Detector, chi2_drop: float, backe
     par, cov = backend.send(segments.par.copy()), backend.empty((n, 15), f4)
     chi2, last = backend.empty(n, f4), backend.empty((n, 3), np.int32)
     path = backend.room(len(hits.cluster), f4)
-    backend.run(fit_tracks, n, *columns, backend.resident(detector), f4(chi2_drop), par, cov, chi2, last, path)
+    there, drop, fitted = backend.resident(detector), f4(chi2_drop), (par, cov, chi2, last, path)
+    if not backend.has_lanes:
+        backend.run(fit_tracks, n, *columns, there, drop, *fitted)
+    else:
+        # those of like length side by side: a batch takes as long as its longest
+        order = np.argsort(-np.diff(hits.first).astype(np.int16), kind="stable").astype(np.int32)
+        n_chunks = min(-(-n // LANES), _CHUNKS)
+        work = backend.scratch("fit.work", (n_chunks, LANE_ROWS * LANES), f4)
+        integers = backend.scratch("fit.integers", (n_chunks, LANE_INTEGERS * LANES), np.int32)
+        backend.run(fit_lanes, n, order, columns[0], columns[1:], there, drop, fitted, work, integers)
     par, cov, chi2, last = (backend.fetch(part) for part in (par, cov, chi2, last))
     inner = hits.first[:-1] + np.maximum(last[:, 1], 0)
     sector = backend.fetch(backend.take(hits.sector, inner)) if n else np.zeros(0, np.uint8)

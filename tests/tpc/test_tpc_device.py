@@ -69,6 +69,7 @@ done = set()
 
 class Compiling(Backend):
     is_wide = True
+    has_lanes = False
 
     def run(self, launcher, n, *arguments):
         if launcher not in done:
