@@ -185,5 +185,9 @@ def worker_config(n: int) -> dict[str, Any]:
         "distributed.worker.profile.enabled": False,
         # A worker without work looks for some this often; the default of 1 s leaves it idle for several tasks.
         "distributed.scheduler.work-stealing-interval": "50ms",
+        # Each server samples the disks of the machine, and each nanny and worker its memory ten times a second.
+        "distributed.admin.system-monitor.disk": False,
+        "distributed.admin.system-monitor.interval": "2s",
+        "distributed.worker.memory.monitor-interval": "500ms",
         "distributed.scheduler.bandwidth": 400_000_000,  # bytes/s of numpy over loopback, 300 to 660 MB/s measured
     }

@@ -4,10 +4,11 @@ Tasks of the graph hold names only and look these up here, so that nothing large
 restarted gets the plugin before its first task and builds its state anew.
 """
 
-import ctypes
 import hashlib
+import os
 import pickle
 import threading
+from collections import Counter
 
 import cloudpickle
 from distributed import Worker, WorkerPlugin, get_worker
@@ -16,10 +17,13 @@ from o2dask.columns import Columns
 from o2dask.context import WorkerState
 from o2dask.dataspecs import DataRef
 from o2dask.errors import ConfigError
+from o2dask.heap import give_back, keep_freed_arrays
 from o2dask.runners.beside import read_feedback
 from o2dask.runners.beside_plan import BesideUnit
+from o2dask.runners.child import own_memory
 from o2dask.runners.isolation import Isolation, isolation_of, needs_isolation
 from o2dask.sink import Sink
+from o2dask.timeframe import TimeframeRef
 from o2dask.workflow.lifecycle import finish
 from o2dask.workflow.planner import MIN_TASK_MS, PhysicalTask, plan
 from o2dask.workflow.topology import Topology
@@ -30,6 +34,10 @@ _states: dict[str, threading.local] = {}
 """State by fingerprint of the topology, apart for each thread: scratch in it serves one timeframe at a time."""
 _of_threads: dict[str, list[WorkerState]] = {}
 """The same states, for whoever ends them."""
+FIRST_LOOKS, LOOK_EVERY = 8, 16
+"""How often the memory of a task is measured."""
+FULL = 0.4
+"""Share of its limit from which on a worker gives freed memory back; Dask begins to spill at 0.6."""
 
 
 class RunPlugin(WorkerPlugin):
@@ -79,6 +87,7 @@ class RunPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Make room for the state; it is built when first asked for."""
+        keep_freed_arrays()
         _states.setdefault(self.topology.fingerprint, threading.local())
 
     def teardown(self, worker: Worker) -> None:
@@ -88,7 +97,7 @@ class RunPlugin(WorkerPlugin):
             _states.pop(self.topology.fingerprint, None)
             for state in _of_threads.pop(self.topology.fingerprint, []):
                 finish(self.topology, state)
-        trim_memory()
+        give_back()
 
     @property
     def state(self) -> WorkerState:
@@ -114,6 +123,15 @@ class RunPlugin(WorkerPlugin):
             slot.clear()
             slot.update(read_feedback(paths))
             seen[:] = [paths]
+
+    def looks(self, task: str, ref: TimeframeRef) -> bool:
+        """Return whether to look at the memory of a task: the first times it runs in this thread, then now and then.
+
+        Which timeframes those are is the same for all tasks, so that the sum over them is that of a timeframe.
+        """
+        n_looks = self.state.get(("looks", self.topology.fingerprint), Counter[str])
+        n_looks[task] += 1
+        return n_looks[task] <= FIRST_LOOKS or ref.id.tf_counter % LOOK_EVERY == 0
 
     def task(self, name: str) -> PhysicalTask:
         """Return the physical task of this name."""
@@ -150,17 +168,8 @@ def _pickled(*values: object) -> bytes:
         ) from None
 
 
-def _find_malloc_trim() -> "ctypes._NamedFuncPointer | None":
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError, TypeError):  # not glibc
-        return None
-
-
-_malloc_trim = _find_malloc_trim()
-
-
 def trim_memory() -> None:
-    """Give freed memory back to the system: malloc keeps it, and the worker would seem full."""
-    if _malloc_trim is not None:
-        _malloc_trim(0)
+    """Give freed memory back to the system if this worker seems full: Dask pauses it for what the heap merely keeps."""
+    limit = getattr(get_worker().memory_manager, "memory_limit", None)
+    if limit and own_memory(os.getpid()) > FULL * limit:
+        give_back()

@@ -11,6 +11,7 @@ import numpy as np
 from o2dask.columns import Columns, Jagged
 from o2dask.context import WorkerState
 from o2dask.errors import CommitError
+from o2dask.heap import give_back
 from o2dask.monitoring.events import Event
 from o2dask.runners import quarantine
 from o2dask.sink import Receipt, Sink
@@ -45,6 +46,8 @@ class Account:
     peak_bytes : int
         Most that the process grew by within one task, and the size of its children [bytes]; 0 where the system does
         not tell.
+    is_measured : bool
+        Whether the growth of the process was looked at, at least in one task.
     metrics, requests : list of Event, set of str
         What processors sent to monitoring or lost, and asked of the run.
     """
@@ -57,6 +60,7 @@ class Account:
     spans: list[tuple[float, float]] = field(default_factory=list)
     metrics: list[Event] = field(default_factory=list)
     requests: set[str] = field(default_factory=set)
+    is_measured: bool = False
 
     def add(self, other: "Account") -> None:
         """Add what other tasks of the timeframe took."""
@@ -70,6 +74,7 @@ class Account:
         self.spans += other.spans
         self.metrics += other.metrics
         self.requests |= other.requests
+        self.is_measured |= other.is_measured
 
     def add_one(self, other: "Account") -> None:
         """Add what a whole timeframe took after those before it: they are not in memory at one time."""
@@ -79,8 +84,8 @@ class Account:
 
     @property
     def footprint(self) -> int:
-        """Most memory the timeframe can have held at once, as far as measured [bytes]."""
-        return self.payload_bytes + self.peak_bytes
+        """Most memory the timeframe can have held at once, as far as measured [bytes]; 0 if it was not."""
+        return self.payload_bytes + self.peak_bytes if self.is_measured else 0
 
 
 @dataclass(slots=True)
@@ -103,7 +108,8 @@ def run_step(
 ) -> StepResult:
     """Return what `task` makes of the timeframe; an exception carries timeframe, task and traceback with it.
 
-    Without `measure` the memory of this process is not looked at, which takes longer than a small timeframe.
+    Without `measure` the memory of this process is not looked at: that takes longer than a small timeframe, and has
+    what was kept free faulted in again.
     """
     start, peaks = time.perf_counter(), PeakWatch() if measure else None
     try:
@@ -122,6 +128,7 @@ def run_step(
         peak_bytes=(peaks.growth() if peaks else 0) + (isolation.take_peak() if isolation else 0),
         metrics=result.metrics,
         requests=result.requests,
+        is_measured=measure,
     )
     return StepResult(outputs, account)
 
@@ -165,9 +172,13 @@ _STATUS = Path("/proc/self/status")
 
 
 class PeakWatch:
-    """Measures the most that the resident size of this process grows by from here on."""
+    """Measures the most that the resident size of this process grows by from here on.
+
+    What it keeps free it gives back first, or what it takes again would not be seen.
+    """
 
     def __init__(self) -> None:
+        give_back()
         try:
             _CLEAR_REFS.write_text("5")  # proc(5): "reset the peak resident set size"
             self._before = _status("VmRSS")
