@@ -17,6 +17,7 @@ from o2dask.columns import Columns
 from o2dask.errors import CommitError
 from o2dask.runners.beside import leave
 from o2dask.runners.deadline import deadline
+from o2dask.runners.footprint import held_at_once
 from o2dask.runners.late import gather, leave_rest
 from o2dask.runners.plugin import RunPlugin, find_run, trim_memory
 from o2dask.runners.quarantine import stops_the_run
@@ -176,8 +177,9 @@ def _run_commit(run_name: str, packed: bytes, *before: Parcel) -> Committed:
     """Commit the timeframe on this worker and return what is small."""
     run, (errand,) = find_run(run_name), _unpacked(packed)
     outputs = {r: columns for parcel in before for r, columns in parcel.outputs.items() if r.is_in(run.leaving)}
-    account = Account()
-    for task_account in {name: a for parcel in before for name, a in parcel.accounts.items()}.values():
+    accounts = {name: a for parcel in before for name, a in parcel.accounts.items()}
+    account = Account(held_bytes=held_at_once(run.tasks, accounts, run.leaving))
+    for task_account in accounts.values():
         account.add(task_account)
     receipt = _hand_on(run, errand, outputs, account)
     trim_memory()

@@ -14,6 +14,7 @@ from o2dask.errors import CommitError
 from o2dask.monitoring.events import Progress
 from o2dask.runners import quarantine
 from o2dask.runners.child import own_memory
+from o2dask.runners.footprint import memory_of
 from o2dask.runners.isolation import Isolation, isolation_of, needs_isolation
 from o2dask.runners.ledger import Ledger, StopToken, advice
 from o2dask.runners.memory import held_by_children
@@ -132,7 +133,9 @@ def _process(
     last_use = {r: task.name for task in tasks for r in task.inputs}
     at_hand: dict[DataRef, Columns] = {}
     for task in tasks:
+        before = memory_of(at_hand.values())
         step = run_step(topology, task, ref, at_hand, state, isolation)
+        account.held_bytes = max(account.held_bytes, before + step.account.footprint)
         account.add(step.account)
         at_hand.update(step.outputs)
         for r in [

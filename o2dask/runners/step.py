@@ -14,6 +14,7 @@ from o2dask.errors import CommitError
 from o2dask.heap import give_back
 from o2dask.monitoring.events import Event
 from o2dask.runners import quarantine
+from o2dask.runners.footprint import memory_of
 from o2dask.sink import Receipt, Sink
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
@@ -42,12 +43,14 @@ class Account:
     spans : list of (float, float)
         When each task began and ended [s since 1970].
     payload_bytes : int
-        Size of everything that left a task [bytes].
+        Memory that everything keeps which left a task [bytes].
     peak_bytes : int
         Most that the process grew by within one task, and the size of its children [bytes]; 0 where the system does
         not tell.
     is_measured : bool
         Whether the growth of the process was looked at, at least in one task.
+    held_bytes : int
+        Most that the whole timeframe held at once [bytes], see `footprint.held_at_once`; 0 if it had one task only.
     metrics, requests : list of Event, set of str
         What processors sent to monitoring or lost, and asked of the run.
     """
@@ -57,6 +60,7 @@ class Account:
     busy_s: float = 0.0
     payload_bytes: int = 0
     peak_bytes: int = 0
+    held_bytes: int = 0
     spans: list[tuple[float, float]] = field(default_factory=list)
     metrics: list[Event] = field(default_factory=list)
     requests: set[str] = field(default_factory=set)
@@ -85,7 +89,7 @@ class Account:
     @property
     def footprint(self) -> int:
         """Most memory the timeframe can have held at once, as far as measured [bytes]; 0 if it was not."""
-        return self.payload_bytes + self.peak_bytes if self.is_measured else 0
+        return self.held_bytes or max(self.payload_bytes, self.peak_bytes) if self.is_measured else 0
 
 
 @dataclass(slots=True)
@@ -124,7 +128,7 @@ def run_step(
         seconds=dict(result.seconds),
         busy_s=busy_s,
         spans=[(now - busy_s, now)],
-        payload_bytes=sum(columns.nbytes for columns in outputs.values()),
+        payload_bytes=memory_of(outputs.values()),
         peak_bytes=(peaks.growth() if peaks else 0) + (isolation.take_peak() if isolation else 0),
         metrics=result.metrics,
         requests=result.requests,
