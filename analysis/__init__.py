@@ -29,6 +29,7 @@ _LAZY = {
     "Result": "o2dask.analysis.result",
     "Row": "o2dask.analysis.table",
     "Service": "o2dask.analysis.task",
+    "SmallGroups": "o2dask.analysis.declarations",
     "Spawns": "o2dask.analysis.producing",
     "Table": "o2dask.analysis.table",
     "col": "o2dask.analysis.expressions",

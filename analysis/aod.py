@@ -75,6 +75,10 @@ class Aod(Sequence[Dataframe]):
         """The trees stored in any dataframe."""
         return self.all.tables
 
+    def join(self, *trees: str) -> Table:
+        """Return trees of all dataframes that share the row number as one table: ``aod.join("O2udtrack", ...)``."""
+        return self.all.join(*trees)
+
     @property
     def stored(self) -> "tuple[DataFrameSource, ...]":
         """Where the dataframes are stored."""

@@ -23,6 +23,7 @@ __all__ = [
     "Filtered",
     "IndexTable",
     "Join",
+    "SmallGroups",
     "SpawnedTable",
     "TableSpec",
     "declare_index_table",
@@ -98,6 +99,15 @@ class Filtered:
     def __class_getitem__(cls, spec: Any) -> TableSpec:
         _check_is_table(spec, "Filtered")
         return replace(spec, is_filtered=True)
+
+
+class SmallGroups:
+    """``SmallGroups[Tracks]`` is ``Tracks``: rows are grouped sorted or not, and some rows have none."""
+
+    def __class_getitem__(cls, spec: Any) -> TableSpec:
+        _check_is_table(spec, "SmallGroups")
+        made: TableSpec = spec
+        return made
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

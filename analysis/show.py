@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from o2dask.analysis.aod import Aod
     from o2dask.analysis.frames import Dataframe, Frame
-    from o2dask.analysis.table import Table
+    from o2dask.analysis.table import Row, Table
 
-__all__ = ["aod_html", "aod_text", "frame_html", "frame_text", "table_html"]
+__all__ = ["Preview", "aod_html", "aod_text", "frame_html", "frame_text", "preview", "row_html", "table_html"]
 
 MAX_DATAFRAMES = 20
 """Dataframes listed one by one; of longer lists the first ones, and a sum of the rest."""
@@ -17,14 +17,14 @@ MAX_DATAFRAMES = 20
 
 def aod_text(aod: "Aod") -> str:
     """Return one line per table over all dataframes."""
-    head = f"AOD of {len(aod)} dataframes, {_size(sum(map(_n_bytes, aod)))}"
+    head = f"AOD of {_counted(len(aod), 'dataframe')}, {_size(sum(map(_n_bytes, aod)))}"
     return "\n".join([head, *_columns(_sums(list(aod)))])
 
 
 def aod_html(aod: "Aod") -> str:
     """Return the sums per table and the list of dataframes as HTML tables."""
     frames = list(aod)
-    title = f"<b>AOD</b> of {len(frames)} dataframes, {_size(sum(map(_n_bytes, frames)))}"
+    title = f"<b>AOD</b> of {_counted(len(frames), 'dataframe')}, {_size(sum(map(_n_bytes, frames)))}"
     listed = [_dataframe_row(i, frame) for i, frame in enumerate(frames[:MAX_DATAFRAMES])]
     more = f"<p>... and {len(frames) - MAX_DATAFRAMES} more</p>" if len(frames) > MAX_DATAFRAMES else ""
     per_frame = _html_table(("", "dataframe", "run", "first orbit", "tables", "rows", "size"), listed)
@@ -34,7 +34,7 @@ def aod_html(aod: "Aod") -> str:
 
 def frame_text(frame: "Frame") -> str:
     """Return one line per table of a dataframe."""
-    return "\n".join([f"{frame.label}: {len(frame.tables)} tables", *_columns(_tables_of(frame))])
+    return "\n".join([f"{frame.label}: {_counted(len(frame.tables), 'table')}", *_columns(_tables_of(frame))])
 
 
 def frame_html(frame: "Frame") -> str:
@@ -50,6 +50,62 @@ def table_html(table: "Table") -> str:
     ]
     body = _html_table(("getter", "from", "what"), rows)
     return f"{escape(repr(table))}<details><summary>{len(rows)} getters</summary>{body}</details>"
+
+
+class Preview:
+    """The first rows of a table with some of their values: text in a terminal, a table to scroll through in Jupyter."""
+
+    def __init__(self, title: str, names: Sequence[str], rows: Sequence[Sequence[str]], n_more: int) -> None:
+        self.title, self.names, self.rows, self.n_more = title, tuple(names), rows, n_more
+
+    def __repr__(self) -> str:
+        lines = [self.names, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.names))]
+        text = ["  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines]
+        return "\n".join([self.title, *text, *self._more()])
+
+    def _repr_html_(self) -> str:
+        body = f'<div style="max-height: 26em; overflow: auto">{_html_table(self.names, self.rows)}</div>'
+        return f"{escape(self.title)}{body}{''.join(self._more())}"
+
+    def _more(self) -> list[str]:
+        return [f"... and {self.n_more:,} more"] if self.n_more else []
+
+
+def preview(table: "Table", names: Sequence[str], n: int) -> Preview:
+    """Return the first n rows of a table with the named getters; default: its stored columns that are one number."""
+    first = table[:n]
+    chosen = names or [g.name for g in table.getters.values() if g.kind == "stored"]
+    columns = {name: _values(first, name) for name in chosen}
+    if not names:
+        columns = {name: values for name, values in columns.items() if not any(isinstance(v, list) for v in values)}
+    numbers = [str(i) for i in range(len(first))]
+    cells = [[_cell(value) for value in values] for values in columns.values()]
+    return Preview(repr(table), ["", *columns], list(zip(numbers, *cells, strict=True)), len(table) - len(first))
+
+
+def row_html(row: "Row") -> str:
+    """Return the values of a row, each with the first line of its text, as an HTML table."""
+    getters = {name: g for name, g in row._table.getters.items() if g.kind in ("stored", "formula") and not g.arguments}
+    told = [
+        (name, _cell(_values(row._table, name)[0]), getter.text.split("\n", 1)[0]) for name, getter in getters.items()
+    ]
+    body = _html_table(("getter", "value", "what"), told)
+    return f'{escape(repr(row))}<div style="max-height: 26em; overflow: auto">{body}</div>'
+
+
+def _values(table: "Table", name: str) -> list[Any]:
+    values = table[name] if name[:1] == "f" and name[1:2].isupper() else getattr(table, name)()
+    listed: list[Any] = values.tolist()
+    return listed
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_cell, value[:6]))}{', ...' if len(value) > 6 else ''}]"
+    if value is None:
+        return "-"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 _TABLE_HEAD = ("name", "table", "rows", "columns")
@@ -84,6 +140,10 @@ def _dataframe_row(i: int, frame: "Dataframe") -> tuple[str, ...]:
 
 def _n_bytes(frame: "Frame") -> int:
     return sum(frame.n_bytes(tree) for tree in frame.tables)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _size(n_bytes: float) -> str:

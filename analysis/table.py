@@ -18,6 +18,7 @@ from o2dask.errors import DataError
 
 if TYPE_CHECKING:
     from o2dask.analysis.groups import Group
+    from o2dask.analysis.show import Preview
 
 __all__ = ["Row", "Table"]
 
@@ -92,6 +93,15 @@ class Table:
         from o2dask.analysis.virtual import virtual_records
 
         return virtual_records(self, names)
+
+    def show(self, *names: str, n: int = 20) -> "Preview":
+        """Return a view of the first n rows: ``tracks.show("pt", "eta")``; default: the stored columns.
+
+        Of nested tables, their lists; ``fX`` is a stored column by its name in the file.
+        """
+        from o2dask.analysis.show import preview
+
+        return preview(self, names, n)
 
     def blocks(self) -> "Iterator[Table]":
         """Yield the rows row group by row group: any number of files in the memory of one.
@@ -254,6 +264,11 @@ class Row:
     def __repr__(self) -> str:
         group = self._table._group
         return f"<row {self._key()[2]} of {group.name} in {group.frame.label}>"
+
+    def _repr_html_(self) -> str:
+        from o2dask.analysis.show import row_html
+
+        return row_html(self)
 
 
 def _bind(getter: Getter, answer: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -44,7 +44,7 @@ _LAZY = {
 _ANALYSIS = (
     *("AnalysisTask", "Builds", "Configurable", "ConfigurableAxis", "ConfigurableGroup", "Filter", "Filtered", "Hist"),
     *("HistogramRegistry", "Join", "Output", "Partition", "Preslice"),
-    *("ProcessSwitch", "Produces", "Service", "Spawns", "col", "declare_index_table", "declare_table"),
+    *("ProcessSwitch", "Produces", "Service", "SmallGroups", "Spawns", "col", "declare_index_table", "declare_table"),
     *("dynamic_column", "extend_table", "overlay", "read_results", "run_tasks"),
 )
 _LAZY |= dict.fromkeys(_ANALYSIS, "o2dask.analysis")
