@@ -13,7 +13,6 @@ from o2dask.reco.tpc.kernels_helix import (
     B2C,
     GAS_STEP_CM,
     MIN_COS2,
-    chord_of,
     gas_noise,
     steps_to,
     turned_across,
@@ -41,14 +40,19 @@ def store_planes(a, c):
 
 @inlined
 def _transport(y, z, snp, tgl, q2pt, c, dx, curv):
-    """Return (ok, y, z, snp, c, path): `kernels_helix.transport` for nine covariances."""
-    bend = curv * dx
-    snp2 = snp + bend * q2pt
-    cos2a, cos2b = _ONE - snp * snp, _ONE - snp2 * snp2
-    if cos2a < MIN_COS2 or cos2b < MIN_COS2:
+    """Return (ok, y, z, snp, c, path): `kernels_helix.transport` for nine covariances.
+
+    Along the direction half-way, which is off by dx^3 / (24 radius^2): 1 um per row at 50 MeV/c. The search waits for
+    every root and every division; half-way there is one of them.
+    """
+    half = _HALF * curv * dx * q2pt
+    middle, snp2 = snp + half, snp + half + half
+    cos2 = _ONE - middle * middle
+    if cos2 < MIN_COS2 or snp2 * snp2 > _ONE - MIN_COS2:
         return False, y, z, snp, c, _ZERO
-    dy_dx, path, inv = chord_of(snp, snp2, cos2a, cos2b, q2pt, dx, curv)
-    f13 = dx * inv
+    bend = curv * dx
+    inv = _ONE / math.sqrt(cos2)
+    path = f13 = dx * inv
     f02 = f13 * inv * inv
     f04 = _HALF * bend * f02
     yy, sy, ss, qy, qs, qq, zz, tz, tt = c
@@ -67,7 +71,7 @@ def _transport(y, z, snp, tgl, q2pt, c, dx, curv):
         tz + f13 * tt,
         tt,
     )
-    return True, y + dx * dy_dx, z + tgl * path, snp2, out, path
+    return True, y + middle * path, z + tgl * path, snp2, out, path
 
 
 @inlined

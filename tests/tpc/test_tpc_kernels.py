@@ -326,18 +326,31 @@ def test_a_helix_from_the_beam_line_points_back_to_its_vertex(charge) -> None:
     assert z_at_beam_line(par)[0] == pytest.approx(7.0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("q2pt", "step", "error"), [(20.0, 0.75, 2e-4), (20.0, 1.5, 1e-3), (5.0, 4.0, 1e-3)])
+def test_the_search_takes_the_direction_half_way_and_is_off_by_microns(q2pt: float, step: float, error: float) -> None:
+    detector = make_detector(TpcTrackingParams(gas=GasModel(is_on=False)))
+    cov = np.zeros(15, F4)
+    cov[[0, 2, 5, 9, 14]] = 0.1
+    state = (F4(2), F4(30), F4(0.1), F4(0.4), F4(q2pt))
+    exact = advance(F4(90), *state, tuple(cov), F4(90 - step), detector, -1, F4(0))
+    search = advance_planes(F4(90), *state, load_planes(cov), F4(90 - step), detector, F4(0))
+    assert exact[0] and search[0]
+    np.testing.assert_allclose(search[1:3], exact[1:3], rtol=0, atol=error)
+    np.testing.assert_allclose(search[3:6], exact[3:6], rtol=1e-5)
+
+
 def test_the_filter_of_the_search_is_that_of_the_fit_where_the_planes_are_apart() -> None:
-    """Nine covariances against fifteen with zeros between the planes, on a track along z = const."""
+    """Nine covariances against fifteen with zeros between the planes, on a straight track along z = const."""
     detector = make_detector(TpcTrackingParams())
     full = np.zeros(15, F4)
     full[[0, 2, 3, 5, 7, 9, 10, 12, 14]] = 0.3, 0.4, 0.01, 0.002, 0.01, 0.003, 0.02, 0.001, 0.5
-    state = (F4(2), F4(30), F4(0.3), F4(0.0), F4(1.5))
+    state = (F4(2), F4(30), F4(0.3), F4(0.0), F4(0.0))
     nine = load_planes(full)
     ok, *far, c15, wait15 = advance(F4(90), *state, tuple(full), F4(98), detector, -1, F4(0))
     ok9, *far9, c9, wait9 = advance_planes(F4(90), *state, nine, F4(98), detector, F4(0))
     assert ok and ok9
-    assert far9 == far
-    assert wait9 == wait15
+    np.testing.assert_allclose(far9, far, rtol=1e-5, atol=1e-7)
+    assert wait9 == pytest.approx(wait15, rel=1e-5)
     measured = (F4(0.2), F4(-0.3), F4(0.05), F4(0.07), F4(50))
     chi2, *updated, u15 = update(*far, c15, *measured)
     chi2_9, *updated9, u9 = update_planes(*far9, c9, *measured)
