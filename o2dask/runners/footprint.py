@@ -52,6 +52,6 @@ def held_at_once(tasks: Sequence[PhysicalTask], accounts: Mapping[str, "Account"
     most = 0
     for rank, task in enumerate(tasks):
         before = sum(held.get(earlier.name, 0) for earlier in tasks[:rank] if last[earlier.name] >= rank)
-        own = accounts[task.name].footprint if task.name in accounts else 0
-        most = max(most, before + own)
+        account = accounts.get(task.name)
+        most = max(most, before + (max(account.payload_bytes, account.peak_bytes) if account else 0))
     return most

@@ -17,11 +17,10 @@ from o2dask.columns import Columns
 from o2dask.errors import CommitError
 from o2dask.runners.beside import leave
 from o2dask.runners.deadline import deadline
-from o2dask.runners.footprint import held_at_once
 from o2dask.runners.late import gather, leave_rest
 from o2dask.runners.plugin import RunPlugin, find_run, trim_memory
 from o2dask.runners.quarantine import stops_the_run
-from o2dask.runners.step import Account, PeakWatch, commit, run_step
+from o2dask.runners.step import Account, PeakWatch, account_of, commit, run_step
 from o2dask.sink import Receipt
 from o2dask.specs import DataRef
 from o2dask.stream.descriptor import key_of
@@ -178,9 +177,7 @@ def _run_commit(run_name: str, packed: bytes, *before: Parcel) -> Committed:
     run, (errand,) = find_run(run_name), _unpacked(packed)
     outputs = {r: columns for parcel in before for r, columns in parcel.outputs.items() if r.is_in(run.leaving)}
     accounts = {name: a for parcel in before for name, a in parcel.accounts.items()}
-    account = Account(held_bytes=held_at_once(run.tasks, accounts, run.leaving))
-    for task_account in accounts.values():
-        account.add(task_account)
+    account = account_of(run.tasks, accounts, run.leaving)
     receipt = _hand_on(run, errand, outputs, account)
     trim_memory()
     return Committed(receipt, account)

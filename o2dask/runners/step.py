@@ -1,7 +1,7 @@
 """One physical task, or the commit, of one timeframe, with its account: what inline and batch both do. No Dask."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from o2dask.errors import CommitError
 from o2dask.heap import give_back
 from o2dask.monitoring.events import Event
 from o2dask.runners import quarantine
-from o2dask.runners.footprint import memory_of
+from o2dask.runners.footprint import held_at_once, memory_of
 from o2dask.sink import Receipt, Sink
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeRef
@@ -25,7 +25,7 @@ from o2dask.workflow.topology import Topology
 if TYPE_CHECKING:
     from o2dask.runners.isolation import Isolation
 
-__all__ = ["Account", "PeakWatch", "StepResult", "commit", "packed", "run_step"]
+__all__ = ["Account", "PeakWatch", "StepResult", "account_of", "commit", "packed", "run_step"]
 
 
 @dataclass(slots=True)
@@ -90,6 +90,19 @@ class Account:
     def footprint(self) -> int:
         """Most memory the timeframe can have held at once, as far as measured [bytes]; 0 if it was not."""
         return self.held_bytes or max(self.payload_bytes, self.peak_bytes) if self.is_measured else 0
+
+
+def account_of(tasks: Sequence[PhysicalTask], accounts: Mapping[str, Account], leaving: Set[DataRef]) -> Account:
+    """Return the account of a timeframe out of those of its tasks by name.
+
+    Its memory is known if that of each task was looked at, which is for each worker to decide.
+    """
+    total = Account()
+    for account in accounts.values():
+        total.add(account)
+    total.held_bytes = held_at_once(tasks, accounts, leaving)
+    total.is_measured = all(account.is_measured for account in accounts.values())
+    return total
 
 
 @dataclass(slots=True)

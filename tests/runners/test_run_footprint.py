@@ -12,7 +12,7 @@ from o2dask.runners.footprint import held_at_once, memory_of
 from o2dask.runners.inline import run_inline
 from o2dask.runners.nothing import NoSink
 from o2dask.runners.settings import BatchSettings
-from o2dask.runners.step import run_step
+from o2dask.runners.step import Account, account_of, run_step
 from o2dask.specs import DataProcessorSpec, WorkflowSpec
 from o2dask.timeframe import enumerated
 from o2dask.workflow.compiler import compile_workflow
@@ -64,6 +64,15 @@ def test_a_run_promises_what_its_timeframes_hold(request, runner) -> None:
         settings = BatchSettings(scheduler=request.getfixturevalue("scheduler_address"), window=1, expansion=1.0)
         promised = run_batch(chain(), refs, NoSink(), settings=settings).peak_bytes
     assert 0.98 * TRUTH_MB * MB < promised < 1.25 * TRUTH_MB * MB
+
+
+def test_a_timeframe_of_which_a_task_was_not_looked_at_teaches_nothing() -> None:
+    """To learn from some of its tasks would promise too little."""
+    tasks, names = plan(chain(), ("TST/E",)), list(OUT_MB)
+    seen = {name: Account(payload_bytes=3 * MB, peak_bytes=7 * MB, is_measured=True) for name in names}
+    assert account_of(tasks, seen, frozenset()).footprint == 10 * MB
+    seen["c"].is_measured = False
+    assert account_of(tasks, seen, frozenset()).footprint == 0
 
 
 def columns(**arrays) -> Columns:
