@@ -113,7 +113,9 @@ class Aod(Sequence[Dataframe]):
         return aod_html(self)
 
 
-def open_aod(source: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> Aod:
+def open_aod(
+    source: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]", *, parents: int = 0, parent_path: str = ""
+) -> Aod:
     """Return the dataframes of an AOD; their tables are read when first used.
 
     Parameters
@@ -121,6 +123,11 @@ def open_aod(source: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
     source : str, path, or several
         A folder of ``DF_<id>/<tree>.parquet``, AO2D.root files, a glob, ``@list.txt`` with one of these a line, any
         URL that fsspec opens, or a list of them.
+    parents : int
+        Of derived data: 1 gives the tables of the dataframes that they were made from as well, 2 those of their
+        parents too; indices then lead there. O2's ``--aod-parent-access-level``.
+    parent_path : str
+        ``"old;new"``: where parents are now, whose names begin with old.
 
     Raises
     ------
@@ -134,6 +141,7 @@ def open_aod(source: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
     >>> tracks = aod[0].tracks  # doctest: +SKIP
     >>> tracks.pt()[abs(tracks.eta()) < 0.8].mean()  # doctest: +SKIP
     """
+    from o2dask.aod.parents import Parents
     from o2dask.aod.reader import open_dataframes
 
-    return Aod(open_dataframes(source))
+    return Aod(Parents(levels=parents, path=parent_path).of(open_dataframes(source)))

@@ -37,6 +37,13 @@ _KEEP = typer.Option(
     help="Which of them, or stored ones: O2v0core, AOD/V0CORE/0:name:fX/fY; O2's writer.json as it is. Repeat it.",
     rich_help_panel=HOW,
 )
+_PARENTS = typer.Option(
+    min=0,
+    metavar="LEVELS",
+    help="Of derived data: read the tables of the files they were made from as well, so many levels back.",
+    rich_help_panel=HOW,
+)
+_PARENT_PATH = typer.Option(metavar="OLD;NEW", help="Where these are now: OLD/x is NEW/x.", rich_help_panel=HOW)
 _SHOW = typer.Option("--show", help="List tasks, tables and settings, and run nothing.", rich_help_panel=HOW)
 _WORKERS = typer.Option(min=1, help="Worker processes; default: one per core.", rich_help_panel=WORK)
 _SCHEDULER = typer.Option(
@@ -55,6 +62,8 @@ def analysis(
     option: Annotated[list[str], _OPTION] = [],  # noqa: B006
     save: Annotated[str, _SAVE] = "",
     keep: Annotated[list[str], _KEEP] = [],  # noqa: B006
+    parents: Annotated[int, _PARENTS] = 0,
+    parent_path: Annotated[str, _PARENT_PATH] = "",
     show: Annotated[bool, _SHOW] = False,
     scheduler: Annotated[str, _SCHEDULER] = "",
     workers: Annotated[int | None, _WORKERS] = None,
@@ -74,6 +83,7 @@ def analysis(
     o2dask analysis spectra.py:Spectra v0.py:Builder --aod @files.txt --config dpl-config.json -o spectra.eta_max=0.5
     o2dask analysis dca.py:DcaProducer --aod 'data/AO2D*.root' --save derived.root --workers 8
     """
+    from o2dask.aod.parents import Parents
     from o2dask.cli.running import parse_options
 
     made = load_tasks(tasks)
@@ -100,6 +110,7 @@ def analysis(
         keep=keep or None,
         retries=retries,
         conditions=conditions,
+        parents=Parents(levels=parents, path=parent_path),
     )
     try:
         result.save(out)

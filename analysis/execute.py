@@ -33,6 +33,7 @@ from o2dask.analysis.table import Table
 from o2dask.analysis.task import AnalysisTask, Service
 from o2dask.analysis.train import products
 from o2dask.aod.dataframe import DataFrameSource, schema_of
+from o2dask.aod.parents import Parents
 from o2dask.aod.store import Store, commit_dataframe
 from o2dask.columns import Columns
 from o2dask.errors import ConfigError, DataError, O2DaskError
@@ -95,6 +96,8 @@ class Job:
         For tasks that declare a `Service`.
     retries : int
         How often a dataframe is tried again after an I/O error.
+    parents : Parents
+        How far back dataframes of files are read.
     touched : dict
         Columns that were asked for in the dataframe before, by tree: the next one reads them at once.
     columns : tuple of DynamicColumn
@@ -106,6 +109,7 @@ class Job:
     keep: tuple[Kept, ...] = ()
     conditions: Any = None
     retries: int = 2
+    parents: Parents = field(default_factory=Parents)
     touched: dict[str, set[str]] = field(default_factory=dict)
     columns: tuple[DynamicColumn, ...] = field(default_factory=declared)
 
@@ -149,7 +153,7 @@ def run_unit(packed: bytes, unit: Unit) -> Partial:
     partial = Partial(outputs={task.name: {} for task in job.tasks})
     since = time.thread_time()
     try:
-        dataframes = _opened(unit, job.retries)
+        dataframes = job.parents.of(_opened(unit, job.retries)) if isinstance(unit, str) else unit
     except (O2DaskError, OSError) as error:
         partial.failed.append(Failure(url=str(unit), reason=_reason(error), text=_text(error)))
         return partial
@@ -172,9 +176,7 @@ def merge_partials(packed: bytes, partials: Sequence[Partial]) -> Partial:
     )
 
 
-def _opened(unit: Unit, retries: int) -> Sequence[DataFrameSource]:
-    if not isinstance(unit, str):
-        return unit
+def _opened(unit: str, retries: int) -> Sequence[DataFrameSource]:
     from o2dask.aod.reader import open_dataframes
 
     for attempt in range(retries + 1):

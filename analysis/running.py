@@ -19,6 +19,7 @@ from o2dask.analysis.saving import Saving
 from o2dask.analysis.task import AnalysisTask
 from o2dask.analysis.train import check_inputs, in_order
 from o2dask.analysis.workers import Workers, is_death, open_workers
+from o2dask.aod.parents import Parents
 from o2dask.errors import ConfigError, DataError, O2DaskError, ProcessorError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def run_tasks(
     retries: int = 2,
     on_error: str = "skip",
     stop: Stop | None = None,
+    parents: Parents = Parents(),
 ) -> Result:
     """Return what tasks make of an AOD, all tasks in one pass over it.
 
@@ -89,6 +91,8 @@ def run_tasks(
         ends the run.
     stop : Stop, optional
         When set, what is in flight is finished and nothing new begun.
+    parents : Parents
+        Of derived data that are given by name: how far back they are read. An open AOD has its own.
 
     Raises
     ------
@@ -100,9 +104,16 @@ def run_tasks(
     if on_error not in ("skip", "raise"):
         raise ConfigError(f"on_error: want skip or raise, got {on_error!r}")
     ordered = in_order(tasks)
-    units = _units(source)
-    saving = Saving.of(save, ordered, keep, _check_first(ordered, units))
-    job = Job(tasks=ordered, save=saving.folder, keep=saving.trees, conditions=_store(conditions), retries=retries)
+    units = _units(source, parents)
+    saving = Saving.of(save, ordered, keep, _check_first(ordered, units, parents))
+    job = Job(
+        tasks=ordered,
+        save=saving.folder,
+        keep=saving.trees,
+        conditions=_store(conditions),
+        retries=retries,
+        parents=parents,
+    )
     since = time.monotonic()
     with saving, shown(progress) as tell, open_workers(scheduler, workers) as where:
         driver = _Driver(pack(job), units, tell, on_error, stop)
@@ -131,7 +142,7 @@ def _store(conditions: Any) -> Any:
     return CachedStore(open_store(os.fspath(conditions)))
 
 
-def _units(source: Any) -> list[Unit]:
+def _units(source: Any, parents: Parents) -> list[Unit]:
     """Return what is run as one: dataframes that are open in groups of neighbours, files one by one."""
     from o2dask.analysis.aod import Aod
 
@@ -145,7 +156,7 @@ def _units(source: Any) -> list[Unit]:
             units.append(url)
             continue
         try:
-            units += _grouped(open_dataframes(url))
+            units += _grouped(parents.of(open_dataframes(url)))
         except DataError:
             units.append(url)  # is opened again where it runs, and fails there for all to see
     return units
@@ -160,7 +171,7 @@ def _weight(unit: Unit) -> int:
     return 1 if isinstance(unit, str) else len(unit)
 
 
-def _check_first(tasks: Sequence[AnalysisTask], units: Sequence[Unit]) -> list[str]:
+def _check_first(tasks: Sequence[AnalysisTask], units: Sequence[Unit], parents: Parents) -> list[str]:
     """Return the trees of the first dataframes that can be opened.
 
     Raises
@@ -173,10 +184,10 @@ def _check_first(tasks: Sequence[AnalysisTask], units: Sequence[Unit]) -> list[s
     stored: list[str] = []
     for unit in units[:3]:
         try:
-            dataframes = open_dataframes(unit) if isinstance(unit, str) else unit
+            dataframes = parents.of(open_dataframes(unit)) if isinstance(unit, str) else unit
+            stored += [tree for dataframe in dataframes for tree in dataframe.tables]
         except (O2DaskError, OSError):
             continue  # told when it runs
-        stored += [tree for dataframe in dataframes for tree in dataframe.tables]
     if stored:
         check_inputs(tasks, stored)
     return stored

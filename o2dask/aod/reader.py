@@ -10,7 +10,7 @@ from o2dask.aod.dataframe import DataFrameSource
 from o2dask.aod.store import DF_NAME, Store
 from o2dask.errors import ConfigError, DataError
 
-__all__ = ["Source", "list_urls", "open_dataframes"]
+__all__ = ["Source", "list_urls", "open_dataframes", "open_one"]
 
 Source = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 """A file, folder, glob, URL, ``@list.txt``, or a sequence of these."""
@@ -36,6 +36,27 @@ def open_dataframes(source: "str | os.PathLike[str] | Iterable[str | os.PathLike
     """
     found = [dataframe for url in list_urls(source) for dataframe in _open(url)]
     return sorted(found, key=lambda dataframe: dataframe.number)  # stable: of one number in the order given
+
+
+def open_one(url: str, number: int) -> DataFrameSource:
+    """Return the dataframe of that number in one file or folder.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As `open_dataframes`, and if it holds no such dataframe.
+    """
+    store = _store(url)
+    is_file = url.split("?")[0].endswith(".root") if not store.is_local else not store.fs.isdir(store.path)
+    if is_file:
+        from o2dask.aod.root_reader import dataframe_of
+
+        return dataframe_of(store.path if store.is_local else url, number)
+    from o2dask.aod.parquet_reader import ParquetDataFrame
+
+    if number not in store.numbers():
+        raise DataError(f"{url}: has no dataframe DF_{number}")
+    return ParquetDataFrame(store, number)
 
 
 def list_urls(source: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> list[str]:

@@ -17,7 +17,7 @@ from o2dask.aod.tmap import CLASS_NAME, unpack_map
 from o2dask.columns import Column, Columns, Jagged, Schema
 from o2dask.errors import ConfigError, DataError, SpecError
 
-__all__ = ["RootDataFrame", "dataframes_of"]
+__all__ = ["RootDataFrame", "dataframe_of", "dataframes_of"]
 
 _OPEN_FILES = 16
 _OPEN_TREES = 64
@@ -115,6 +115,13 @@ def dataframes_of(url: str) -> list[RootDataFrame]:
     if not numbers:
         raise DataError(f"{url}: a ROOT file without dataframes; want directories DF_<number>, as AO2D.root has")
     return [RootDataFrame(url, number) for number in sorted(numbers)]
+
+
+def dataframe_of(url: str, number: int) -> RootDataFrame:
+    """Return the dataframe of that number in one file; errors as of `dataframes_of`."""
+    if folder_name(number) not in _guarded(lambda: _opened(url).keys(recursive=False, cycle=False), url):
+        raise DataError(f"{url}: has no dataframe DF_{number}")
+    return RootDataFrame(url, number)
 
 
 def _opened(url: str) -> Any:
