@@ -58,7 +58,7 @@ def analysis(
     tasks: Annotated[list[str], typer.Argument(metavar="TASK", help="file.py:Class or package.module:Class.")],
     aod: Annotated[list[str], _AOD] = [],  # noqa: B006 - typer wants a list
     out: Annotated[Path, _OUT] = Path("AnalysisResults.root"),
-    config: Annotated[Path | None, _CONFIG] = None,
+    config: Annotated[str, _CONFIG] = "",
     option: Annotated[list[str], _OPTION] = [],  # noqa: B006
     save: Annotated[str, _SAVE] = "",
     keep: Annotated[list[str], _KEEP] = [],  # noqa: B006
@@ -87,7 +87,7 @@ def analysis(
     from o2dask.cli.running import parse_options
 
     made = load_tasks(tasks)
-    configure(made, _settings(config), where=str(config), is_strict=False)
+    configure(made, _settings(config), where=config, is_strict=False)
     configure(made, parse_options(option), where="-o", is_strict=True)
     if show:
         sys.stdout.write("\n".join(map(_shown, made)) + "\n")
@@ -170,8 +170,8 @@ def _all_options(tasks: "Sequence[AnalysisTask]") -> str:
     return ", ".join(f"{task.name}.{option}" for task in tasks for option in task.settings) or "none"
 
 
-def _settings(config: Path | None) -> dict[str, dict[str, Any]]:
-    if config is None:
+def _settings(config: str) -> dict[str, dict[str, Any]]:
+    if not config:
         return {}
     from o2dask.analysis.configuration import read_config
 

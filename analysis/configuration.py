@@ -247,7 +247,7 @@ def find_option(name: str, known: Mapping[str, Any], where: str) -> str:
 def read_config(path: "str | os.PathLike[str]") -> dict[str, dict[str, Any]]:
     """Return the settings in a JSON file: task to option to value.
 
-    Accepted: ``{"spectra": {"eta_max": 0.5}}``; O2's ``dpl-config.json``, which is the same with texts for values and
+    ``json://`` before the path is O2's way to say what it is. Accepted: ``{"spectra": {"eta_max": 0.5}}``; O2's ``dpl-config.json``, which is the same with texts for values and
     holds many other tasks; and ``{"eta_max": 0.5}``, which is for every task that has the option (task ``""`` here).
 
     Raises
@@ -255,9 +255,9 @@ def read_config(path: "str | os.PathLike[str]") -> dict[str, dict[str, Any]]:
     ConfigError
         If the file cannot be read or is none of these.
     """
-    where = os.fspath(path)
+    where = os.fspath(path).removeprefix("json://")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(where).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"configuration {where}: cannot be read: {error.strerror}") from None
     except ValueError as error:

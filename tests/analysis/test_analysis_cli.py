@@ -76,7 +76,7 @@ def test_configurations_of_o2_are_taken_and_the_command_line_wins(folder, capsys
     config = folder / "dpl-config.json"
     settings = {"internal-dpl-clock": {"x": "1"}, "spectra": {"eta_max": "0.3", "minClusters": "0", "process_mc": "0"}}
     config.write_text(json.dumps(settings))
-    args = ["analysis", SPECTRA, "--aod", folder / "aod", "--config", config, "--scheduler", "inline"]
+    args = ["analysis", SPECTRA, "--aod", folder / "aod", "--config", f"json://{config}", "--scheduler", "inline"]
     assert o2dask(capsys, *args, "--out", folder / "a.root")[0] == 0
     assert o2dask(capsys, *args, "--out", folder / "b.root", "-o", "spectra.eta_max=0.6")[0] == 0
     found = [o2.read_results(folder / name)["spectra/h_pt"].sum(flow=True) for name in ("a.root", "b.root")]
