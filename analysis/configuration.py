@@ -247,8 +247,9 @@ def find_option(name: str, known: Mapping[str, Any], where: str) -> str:
 def read_config(path: "str | os.PathLike[str]") -> dict[str, dict[str, Any]]:
     """Return the settings in a JSON file: task to option to value.
 
-    ``json://`` before the path is O2's way to say what it is. Accepted: ``{"spectra": {"eta_max": 0.5}}``; O2's ``dpl-config.json``, which is the same with texts for values and
+    Accepted: ``{"spectra": {"eta_max": 0.5}}``; O2's ``dpl-config.json``, which is the same with texts for values and
     holds many other tasks; and ``{"eta_max": 0.5}``, which is for every task that has the option (task ``""`` here).
+    The path may begin with ``json://``, as O2's does.
 
     Raises
     ------
