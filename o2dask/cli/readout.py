@@ -2,14 +2,22 @@
 
 import sys
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from o2dask.cli.boundary import BAD_DATA
 from o2dask.cli.parameters import LogJson
 
+if TYPE_CHECKING:
+    from o2dask.stream.zmq_out import Sender
+
 __all__ = ["readout"]
+
+FIRST_WAIT_S = 60.0
+"""How long to wait for the first receiver, which may take its time to start, unless the channel says otherwise [s]."""
+LAST_WAIT_S = 1.0
+"""After Ctrl-C, how long to wait for the receiver to take the end [s]."""
 
 _TO = typer.Option(metavar="CHANNEL", help="tcp://127.0.0.1:5555: pushes and connects, unless ?type=pub&method=bind.")
 _RATE = typer.Option(min=0.0, help="Timeframes per second; default: as fast as they are taken.")
@@ -34,7 +42,8 @@ def readout(
     """Send the timeframes of CTF files as O2's messages: [DataHeader, DataProcessingHeader][Arrow stream], one per TF.
 
     A stream takes them with --source; so does any device that knows O2's headers. A receiver that is slow holds the
-    sender back; one that is not there is an error after the channel's time-out (?timeout=10).
+    sender back; one that is gone is an error after the channel's time-out (?timeout=10), one that has not come yet
+    after a minute.
 
     [b]Examples[/b]
 
@@ -54,14 +63,26 @@ def readout(
         _tell(f"note: {notice}", log_json)
     tell = partial(_tell, log_json=log_json)
     with Interrupts() as stop, Sender(to, split_bytes=parse_size(split) if split else None) as sender:
-        replay(source, sender, done, rate=rate, most=timeframes, only=only, tell=tell, is_stopped=stop.is_set)
-        if end:
+        first_wait_s = 0.0 if "timeout=" in to else FIRST_WAIT_S
+        options: dict[str, Any] = {"tell": tell, "is_stopped": stop.is_set, "first_wait_s": first_wait_s}
+        replay(source, sender, done, rate=rate, most=timeframes, only=only, **options)
+        if end and _takes_end(sender, stop.is_set()):
             sender.end()
     _tell(f"{done} to {sender.channel.address}", log_json, stdout=True)
     if stop.status and not loop:
         raise typer.Exit(stop.status)
     if done.n_lost:
         raise typer.Exit(BAD_DATA)
+
+
+def _takes_end(sender: "Sender", is_stopped: bool) -> bool:
+    """Return whether somebody is there to be told the end, who is not waited for after Ctrl-C."""
+    from o2dask.stream.zmq_out import SendTimeoutError
+
+    try:
+        return sender.wait(LAST_WAIT_S, lambda text: None) if is_stopped else True
+    except SendTimeoutError:
+        return False
 
 
 def _tell(text: str, log_json: bool, *, stdout: bool = False) -> None:

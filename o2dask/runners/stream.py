@@ -17,7 +17,7 @@ from o2dask.runners.announce import Announced
 from o2dask.runners.batch import check_resources
 from o2dask.runners.beside import Beside
 from o2dask.runners.beside_plan import split
-from o2dask.runners.cluster import open_backend
+from o2dask.runners.cluster import Backend, open_backend
 from o2dask.runners.control import StreamControl
 from o2dask.runners.driver import Driver
 from o2dask.runners.ledger import Ledger, StopToken
@@ -103,8 +103,9 @@ def run_stream(
                 announced.on(backend.client, lambda: _state(stream, driver, control)),
                 commanded(backend.client, commands),
             ):
+                stream.supervisor.listen(backend.notices.append)
                 stream.supervisor.start()
-                report = driver.run(lambda: _figures(stream, feed, ledger, control))
+                report = driver.run(lambda: _figures(stream, feed, ledger, backend, control))
                 if settings.journal and (report.failure or report.abandoned):
                     stream.keep()
                 return report
@@ -204,7 +205,9 @@ _LOST = {
 }
 
 
-def _figures(stream: Stream, feed: _LiveFeed, ledger: Ledger, control: StreamControl) -> dict[str, Any]:
+def _figures(
+    stream: Stream, feed: _LiveFeed, ledger: Ledger, backend: Backend, control: StreamControl
+) -> dict[str, Any]:
     """Return what the report of a stream says beyond the ledger."""
     if feed.was_cut and control.is_set() and not is_endless(stream.settings):
         ledger.interrupted = True
@@ -212,8 +215,8 @@ def _figures(stream: Stream, feed: _LiveFeed, ledger: Ledger, control: StreamCon
     lost = [f"{counts[name]} timeframes {why}" for name, why in _LOST.items() if counts.get(name)]
     if n := counts.get("incomplete_passed"):
         ledger.notice(f"{n} timeframes were passed on without parts that did not come in time")
-    for text in list(stream.supervisor.notices):
-        ledger.notice(text)
+    while backend.notices:
+        ledger.notice(backend.notices.pop(0))
     return {"source": counts, "lost": tuple(lost)}
 
 

@@ -34,6 +34,13 @@ FULL_S = 1.0
 """How often a full device is tried again when nothing of ours leaves it [s]."""
 MAX_TOLD = 100
 """Most lines that a readout says; what it counts is in its reports."""
+SILENT_S = 5.0
+"""How long a device may give nothing before that is told, once until it gives something again [s]."""
+IN_HAND_S = 0.25
+"""At a stop, how long a live source has to hand over what it may just be receiving [s]."""
+LAST_S = 3.0
+"""At a stop, how long a live source has to give what others have given already [s]: too short, and the last timeframes
+lack its part; too long, and a device that is silent holds up the end."""
 REPORT_S = 1.0
 """How often the readout tells its counters [s]."""
 
@@ -107,6 +114,10 @@ class _Readout:
         self._counts: Counter[str] = Counter()
         self._told: deque[str] = deque(maxlen=3)
         self._end: int | None = None
+        self._newest = 0  # number of the last timeframe made, plus 1; the same in all readouts
+        self._pending: asyncio.Task[Any] | None = None
+        self._heard_s, self._is_silent = time.monotonic(), False
+        self._patience_s = 0.0
 
     async def begin(self) -> None:
         """Ask how far the last process came, and clear away what it had written and not announced."""
@@ -150,7 +161,7 @@ class _Readout:
 
     async def _make(self) -> None:
         """Read, write and hand over, at the pace that is asked for."""
-        self._stopping = asyncio.create_task(self._control.wait_stopping())
+        self._stopping: asyncio.Task[Any] = asyncio.create_task(self._control.wait_stopping())
         self._set_pace()
         breath = time.monotonic()
         readings = self._source.readings(self._announcer.next_seq)
@@ -159,8 +170,13 @@ class _Readout:
             if reading is _END:
                 return
             if reading is None:
+                self._heed_silence()
                 continue
             assert isinstance(reading, Reading)
+            self._heard_s, self._is_silent = time.monotonic(), False
+            if self._source.live and self._end is not None and _number(reading) > self._end:
+                return  # after the last timeframe that all have
+            self._newest = _number(reading)
             await self._keep_pace()
             self._announcer.add(await self._part(reading))
             if time.monotonic() - breath > BREATH_S:
@@ -168,26 +184,53 @@ class _Readout:
                 breath = time.monotonic()
 
     async def _next(self, readings: Iterator[Reading | None]) -> Any:
-        """Return the next reading; a device that gives nothing is not waited for when the stream stops."""
+        """Return the next reading, None if none came yet; a device that gives nothing is not waited for at a stop."""
         if not self._source.blocks:
             return next(readings, _END)
-        reading = asyncio.create_task(asyncio.to_thread(next, readings, _END))
-        stopping = {self._stopping} if self._source.live else set()
-        await asyncio.wait({reading, *stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return await reading if reading.done() else _END
+        if self._pending is None:
+            self._pending = asyncio.create_task(asyncio.to_thread(next, readings, _END))
+        waits, limit_s = {self._pending}, None
+        if self._source.live and self._end is not None:
+            limit_s = max(0.0, self._patience_s - time.monotonic())
+        elif self._source.live:
+            waits |= {self._stopping}
+        await asyncio.wait(waits, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if not self._pending.done():
+            return None
+        reading, self._pending = self._pending, None
+        return await reading
 
     async def _is_at_end(self) -> bool:
-        """Wait while paused; return whether to come to an end, which all readouts do before the same number."""
+        """Wait while paused; return whether to come to an end, which all readouts do after the same timeframe."""
         if not self._control.is_running:
             await self._control.wait_running()
             self._set_pace()
+            self._heard_s = time.monotonic()
         if not self._control.is_stopping:
             return False
-        if self._source.live:  # a device: what it gave to others it cannot be asked to give here
-            return True
+        if self._source.live:  # a device: it has no numbers, and what it gave it cannot be asked to give again
+            return await self._is_at_last()
         if self._end is None:
             self._end = await self._queue.agree_end(self._announcer.producer, self._announcer.next_seq)
         return self._announcer.next_seq >= self._end
+
+    async def _is_at_last(self) -> bool:
+        """Return whether this readout has made the last timeframe that any had when they were stopped, or waits for it
+        in vain."""
+        if self._end is None:
+            if self._pending is not None:
+                await asyncio.wait({self._pending}, timeout=IN_HAND_S)
+                if self._pending.done():
+                    return False
+            self._end = await self._queue.agree_end(self._announcer.producer, self._newest)
+            self._patience_s = time.monotonic() + LAST_S
+        return self._newest >= self._end or time.monotonic() > self._patience_s
+
+    def _heed_silence(self) -> None:
+        if not self._is_silent and time.monotonic() - self._heard_s > SILENT_S and not self._control.is_stopping:
+            self._is_silent = True
+            so_far = "" if self._newest else " yet: is a device there, and does it send?"
+            self._tell(f"{self._settings.source}: nothing has come for {SILENT_S:g} s{so_far}")
 
     # -- pace
 
@@ -294,6 +337,11 @@ class _Readout:
 
 
 _END: Any = object()
+
+
+def _number(reading: Reading) -> int:
+    """Return a number that grows with timeframes, the same in all readouts; over 0."""
+    return 1 + reading.timeframe.df_number
 
 
 def start() -> None:

@@ -42,6 +42,7 @@ def replay(
     only: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
     is_stopped: Callable[[], bool] = lambda: False,
+    first_wait_s: float = 0.0,
 ) -> None:
     """Send what a source gives, decoded, until it ends.
 
@@ -61,6 +62,8 @@ def replay(
         Is told of a timeframe that is lost, in one line.
     is_stopped : callable
         Asked between timeframes, a message being sent whole or not at all.
+    first_wait_s : float
+        How long to wait for the first receiver, if longer than the channel's time-out [s].
     """
     start = time.monotonic()
     patterns = [pattern if pattern.count("/") == 2 else f"{pattern}/*" for pattern in only]
@@ -70,7 +73,8 @@ def replay(
                 return
             while not is_stopped() and rate and (left := start + number / rate - time.monotonic()) > 0:
                 time.sleep(min(left, NAP_S))
-            if is_stopped():
+            limit_s = sender.channel.timeout if number else max(first_wait_s, sender.channel.timeout)
+            if is_stopped() or not sender.wait(limit_s, tell, is_stopped):
                 return
             _send(reading, sender, done, patterns, tell)
             done.wall_s = time.monotonic() - start

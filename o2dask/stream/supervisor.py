@@ -89,6 +89,7 @@ class Supervisor:
         self._rate = ""
         self.notices: deque[str] = deque(maxlen=MAX_NOTICES)
         """What processes told and what became of them, for the user."""
+        self._tell: Callable[[str], None] = lambda text: None
         self.n_restarts = 0
         self._failure = ""
         self._starter = acquire()
@@ -121,6 +122,13 @@ class Supervisor:
     def check(self) -> str:
         """Return why the stream cannot go on, "" if it can."""
         return self._failure
+
+    def listen(self, tell: Callable[[str], None]) -> None:
+        """Have `tell` called with what was noted so far, and then with each notice, in the supervisor's thread."""
+        with self._lock:
+            for text in self.notices:
+                tell(text)
+            self._tell = tell
 
     def configure(self, timeout_s: float = 60.0) -> None:
         """Start the processes; return when all are connected and wait.
@@ -288,7 +296,9 @@ class Supervisor:
             self._note(f"{child.spec.name}: {line}")
 
     def _note(self, text: str) -> None:
-        self.notices.append(text)
+        with self._lock:
+            self.notices.append(text)
+            self._tell(text)
         log.info("%s", text)
 
     def _ended(self, child: _Child, process: Forked) -> None:

@@ -4,7 +4,8 @@ At least once: a timeframe that is tried again, because its worker died, is sent
 waits in a socket of a process that is killed is lost with it. `docs/streaming.md` says what follows.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from o2dask.context import ProcessingContext
 
 __all__ = ["SendTimeoutError", "Sender", "ZmqOutput", "zmq_output"]
+
+
+TELL_AFTER_S, LOOK_MS = 2.0, 100
+"""How long a sender waits before it says so [s]; how often it looks whether it is to stop [ms]."""
 
 
 class SendTimeoutError(ProcessorError, TimeoutError):
@@ -49,7 +54,8 @@ class Sender:
         self._socket: Any = None
 
     def __enter__(self) -> "Sender":
-        self._again = require_zmq().Again
+        zmq = require_zmq()
+        self._again, self._poll_out = zmq.Again, zmq.POLLOUT
         self._socket = self._stack.enter_context(self.channel.open())
         return self
 
@@ -70,6 +76,29 @@ class Sender:
         self.n_bytes += sum(memoryview(part).nbytes for part in parts)
         self.n_sent += 1
 
+    def wait(
+        self, timeout_s: float, tell: Callable[[str], None], is_stopped: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Return True as soon as a message can leave, False once `is_stopped`; `tell` is told if it takes long.
+
+        Raises
+        ------
+        SendTimeoutError
+            If nobody takes one in time.
+        """
+        begun, is_told = time.monotonic(), False
+        while not self._socket.poll(LOOK_MS, self._poll_out):
+            waited_s = time.monotonic() - begun
+            if is_stopped():
+                return False
+            if waited_s > timeout_s:
+                raise self._nobody(timeout_s)
+            if waited_s > TELL_AFTER_S and not is_told:
+                is_told = True
+                what = "the receiver is slow or gone" if self.n_sent else "no receiver is there yet"
+                tell(f"{self.channel.address}: {what}; waiting up to {timeout_s:g} s")
+        return True
+
     def end(self) -> None:
         """Say that nothing more comes."""
         self._send(end_message())
@@ -82,10 +111,13 @@ class Sender:
         try:
             self._socket.send_multipart(parts, copy=False)
         except self._again:
-            raise SendTimeoutError(
-                f"channel {self.channel}: nobody took a message within {self.channel.timeout:g} s; is a receiver "
-                "there, and fast enough? raise ?timeout= or ?hwm="
-            ) from None
+            raise self._nobody(self.channel.timeout) from None
+
+    def _nobody(self, timeout_s: float) -> SendTimeoutError:
+        return SendTimeoutError(
+            f"channel {self.channel}: nobody took a message within {timeout_s:g} s; is a receiver there, and fast "
+            "enough? raise ?timeout= or ?hwm="
+        )
 
 
 class ZmqOutput(Task):
