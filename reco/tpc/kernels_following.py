@@ -171,11 +171,10 @@ def find_from(a, sector, row, grid, detector, search, seeding, scratch, pool):
 
 
 @body
-def find_in_color(k, color, grid, detector, search, seeding, scratch, pool, pool_start):
-    """Run `find_in_sector` on sector `k` of the twelve of a colour; see `find_color`."""
+def find_in_color(sector, grid, detector, search, seeding, scratch, pool, pool_start):
+    """Run `find_in_sector` on one of the twelve sectors of a colour; see `find_color`."""
     par, cov, best, hits, hit_sector = scratch
     count, track, track_cov, info, hit, place = pool
-    sector = 3 * k + color
     t0, t1 = pool_start[sector, 0], pool_start[sector + 1, 0]
     h0, h1 = pool_start[sector, 1], pool_start[sector + 1, 1]
     find_in_sector(
@@ -190,16 +189,16 @@ def find_in_color(k, color, grid, detector, search, seeding, scratch, pool, pool
 
 
 @launcher
-def find_color(color, grid, detector, search, seeding, scratch, pool, pool_start):
-    """Run `find_in_sector` on the twelve sectors of one colour.
+def find_color(sectors, grid, detector, search, seeding, scratch, pool, pool_start):
+    """Run `find_in_sector` on the twelve sectors (12,) int64 of one colour.
 
     scratch : par (36, 6), cov (36, 15), best (36, 5) float32; hits, hit_sector (36, 152) int32.
     pool : count (36, 2) int64 of tracks and hits; track (n, 6), cov (n, 15) float32; info (n, 2) int32: first hit in
         the sector's part, clusters; hit (m,) int32, sorted cluster; place (m, 2) uint8, its row and sector.
     pool_start : (37, 2) int64, first track and first hit of each sector's part.
     """
-    for k in prange(12):
-        find_in_color(np.int64(k), color, grid, detector, search, seeding, scratch, pool, pool_start)
+    for k in prange(sectors.shape[0]):
+        find_in_color(sectors[k], grid, detector, search, seeding, scratch, pool, pool_start)
 
 
 @body

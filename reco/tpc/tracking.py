@@ -4,6 +4,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+from numba import get_num_threads
 
 from o2dask.reco.geometry.tpc import BZ_KG, N_ROWS, N_SECTORS
 from o2dask.reco.tpc.backend import HOST, Backend
@@ -19,7 +20,7 @@ from o2dask.reco.tpc.pairs import untangle_tracks
 from o2dask.reco.tpc.params import SeedRound, TpcTrackingParams
 from o2dask.reco.tpc.segments import Hits, Segments, fit_segments
 
-__all__ = ["TrackResult", "find_tracks", "track_clusters"]
+__all__ = ["TrackResult", "find_tracks", "shared_out", "track_clusters"]
 
 
 class TrackResult(NamedTuple):
@@ -108,7 +109,8 @@ def find_tracks(
     rounds = [make_round(seed_round, bz) for seed_round in params.rounds]
     if backend.is_wide:
         return find_by_candidate(clusters, detector, search, rounds, backend)[0]
-    reach = _within_reach(np.diff(clusters.row_start).reshape(N_SECTORS, N_ROWS).sum(1))
+    per_sector = np.diff(clusters.row_start).reshape(N_SECTORS, N_ROWS).sum(1)
+    reach = _within_reach(per_sector)
     pool_start = _offsets(np.stack([reach // params.min_clusters, reach], axis=1))
     n_tracks, n_hits = (int(k) for k in pool_start[-1])
     f4, i4, u1, scratch = np.float32, np.int32, np.uint8, backend.scratch
@@ -128,9 +130,11 @@ def find_tracks(
         scratch("work.hit_sector", (N_SECTORS, N_ROWS), i4),
     )
     starts, there = backend.send(pool_start), backend.resident(detector)
+    colors = [np.arange(color, N_SECTORS, 3) for color in range(3)]
+    shares = [sectors[shared_out(per_sector[sectors], get_num_threads())] for sectors in colors]
     for seeding in rounds:
-        for color in range(3):
-            backend.run(find_color, 12, color, clusters.grid, there, search, seeding, work, pool, starts)
+        for sectors in shares:
+            backend.run(find_color, 12, sectors, clusters.grid, there, search, seeding, work, pool, starts)
     out_start = _offsets(backend.fetch(pool[0]))
     n, m = (int(k) for k in out_start[-1])
     par, cov, first = np.empty((n, 6), f4), np.empty((n, 15), f4), np.empty(n + 1, i4)
@@ -139,6 +143,17 @@ def find_tracks(
     backend.run(fill_tracks, N_SECTORS, pool, starts, out_start, clusters.grid, clusters.source, *out)
     first[n] = m
     return Segments(par, cov, Hits(*(first, *hits, np.zeros((m, 2), f4))))
+
+
+def shared_out(cost: np.ndarray, n_threads: int) -> np.ndarray:
+    """Return an order (n,) of items of which `n_threads` threads get like costs when each takes a stretch of it.
+
+    Dealt out by falling cost to and fro: threads wait for the last one after every loop.
+    """
+    falling = np.argsort(-cost, kind="stable")
+    turn, seat = np.divmod(np.arange(len(cost)), n_threads)
+    seat = np.where(turn % 2 == 0, seat, n_threads - 1 - seat)
+    return falling[np.argsort(seat, kind="stable")]
 
 
 def _offsets(count: np.ndarray) -> np.ndarray:

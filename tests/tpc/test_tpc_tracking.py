@@ -18,7 +18,7 @@ from o2dask.reco.tpc.params import ErrorModel, GasModel, SeedRound, TpcTrackingP
 from o2dask.reco.tpc.reconstruct import cluster_positions, reconstruct
 from o2dask.reco.tpc.schema import CLUSTERLABEL, CLUSTERNATIVE, TRACKCLUSTERS, TRACKS
 from o2dask.reco.tpc.tasks import tpc_track_labels, tpc_tracker
-from o2dask.reco.tpc.tracking import TrackResult, track_clusters
+from o2dask.reco.tpc.tracking import TrackResult, shared_out, track_clusters
 from o2dask.specs import AlgorithmSpec
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
@@ -334,3 +334,13 @@ def test_processors_make_what_they_declare_with_and_without_labels(shots: Shots)
     inputs = {"tracks": tracks, "members": members, "labels": labels}
     assert run(tpc_track_labels(), inputs).counters["fake_tracks"] == 0
     assert not run(tpc_track_labels(), inputs | {"labels": None}).outputs.made
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 5, 16])
+def test_costs_are_shared_out_evenly(n_threads: int) -> None:
+    cost = np.random.default_rng(4).integers(100, 200, 12)
+    order = shared_out(cost, n_threads)
+    np.testing.assert_array_equal(np.sort(order), np.arange(12))
+    if 12 % n_threads == 0:
+        shares = cost[order].reshape(n_threads, -1).sum(1)
+        assert np.ptp(shares) <= np.ptp(cost), "dealt to and fro, no two shares differ by more than one round does"
