@@ -1,7 +1,5 @@
 """Runs on Dask: the same bits as inline, on clusters of one's own and of others, whatever dies."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 from distributed import Client
@@ -10,7 +8,7 @@ from task_samples import FailsOnLong, MakesDca, Spectra
 import o2dask as o2
 from o2dask.analysis.running import _Sums
 from o2dask.errors import ConfigError
-from o2dask.runners import settings
+from o2dask.runners.settings import BatchSettings
 from o2dask.runners.testing import workers
 
 
@@ -66,7 +64,7 @@ def test_a_worker_that_dies_costs_the_dataframes_it_dies_on(many):
 
 
 def test_no_scheduler_is_an_error_that_says_so(many, monkeypatch):
-    monkeypatch.setattr(settings, "BatchSettings", partial(settings.BatchSettings, connect_timeout_s=0.3))
+    monkeypatch.setitem(BatchSettings.__init__.__kwdefaults__, "connect_timeout_s", 0.3)
     with pytest.raises(ConfigError, match=r"no scheduler at tcp://127\.0\.0\.1:9"):
         o2.open_aod(many).run(Spectra(), scheduler="tcp://127.0.0.1:9", progress=False)
     with pytest.raises(ConfigError, match="not with scheduler='inline'"):

@@ -8,6 +8,8 @@ import sys
 import pytest
 from cli_tools import one_line, write_ctf
 
+from o2dask.runners.settings import BatchSettings
+
 
 def test_a_missing_file(reco):
     one_line(reco("nowhere.ctf"), 2, "nowhere.ctf", "no such file", "check the path")
@@ -162,7 +164,8 @@ def test_a_workflow_that_makes_nothing_of_what_is_kept(run, ctf):
     one_line(run(*words), 2, "AOD/*", "TST/SCALED/0")
 
 
-def test_a_scheduler_that_is_not_there(run, ctf):
+def test_a_scheduler_that_is_not_there(run, ctf, monkeypatch):
+    monkeypatch.setitem(BatchSettings.__init__.__kwdefaults__, "connect_timeout_s", 0.3)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -212,14 +211,14 @@ def test_an_interrupt_drains_and_leaves_what_resume_takes_up(tmp_path, toy, runn
     write_ctf(tmp_path / "tf.ctf", n=8)
     words = ["reco", "tf.ctf", "--out", "out", "--workflow", "toy_flow.py:flow", "--keep", "TST/*", "--log-json"]
     words += ["--runner", runner] + (["--workers", "1"] if runner == "batch" else [])
-    with start(*words, cwd=tmp_path, sleep=0.2) as process:
+    with start(*words, cwd=tmp_path, sleep=0.4) as process:
         wait_for(process, "timeframe_committed")
         if number == signal.SIGINT:  # a terminal sends it to the whole group, workers too
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
         rest = [json.loads(line) for line in process.stderr]
-        assert process.wait(60) == 128 + number
+        assert process.wait(120) == 128 + number
     summary = rest[-1]
     assert summary["event"] == "summary"
     assert summary["interrupted"]
@@ -229,7 +228,7 @@ def test_an_interrupt_drains_and_leaves_what_resume_takes_up(tmp_path, toy, runn
     assert n + summary["n_left"] == 8
     assert len(list((tmp_path / "out").glob("run7_*"))) == n
     with start(*words, "--resume", cwd=tmp_path) as again:
-        _, err = again.communicate(timeout=60)
+        _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
     assert json.loads(err.splitlines()[-1])["n_already_done"] == n
     assert len(list((tmp_path / "out").glob("run7_*"))) == 8
@@ -239,16 +238,14 @@ def test_a_second_interrupt_kills_and_resume_still_goes_on(tmp_path, toy):
     write_ctf(tmp_path / "tf.ctf", n=4)
     words = ["reco", "tf.ctf", "--out", "out", "--workflow", "toy_flow.py:flow", "--keep", "TST/*", "--log-json"]
     words += ["--runner", "inline"]
-    with start(*words, cwd=tmp_path, sleep=30) as slow:
+    with start(*words, cwd=tmp_path, sleep=200) as slow:
         wait_for(slow, "timeframe_started")
-        began = time.monotonic()
         os.killpg(slow.pid, signal.SIGINT)
         wait_for(slow, "notice")
         os.killpg(slow.pid, signal.SIGINT)
-        assert slow.wait(20) == 130
-        assert time.monotonic() - began < 20
+        assert slow.wait(100) == 130
     with start(*words, "--resume", cwd=tmp_path) as again:
-        _, err = again.communicate(timeout=60)
+        _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
 
 
