@@ -129,7 +129,7 @@ def _meets(has, barrier):
         answer = has(self, number)
         if not getattr(seen, "done", False):
             seen.done = True
-            barrier.wait(timeout=20)
+            barrier.wait(timeout=120)
         return answer
 
     return wrapped

@@ -84,7 +84,7 @@ class Counting:
     def get(self, *args, **more):
         self.n += 1
         if self.gate:
-            self.gate.wait(5)
+            self.gate.wait(60)
         return self.store.get(*args, **more)
 
 

@@ -143,7 +143,7 @@ def test_a_server_that_is_down_is_given_up_after_the_retries(quick):
     start = time.monotonic()
     with pytest.raises(ConditionServerError, match=r"refused.* after 3 tries"):
         CcdbStore(url, http=quick).get("A/B", 5)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20  # the time-out of a user is a minute
 
 
 def test_another_host_answers_when_the_first_is_down(server, quick):

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,6 +146,14 @@ def flow(resources: Mapping[str, float] | None = None, **options: object) -> Top
         ),
     )
     return compile_workflow(WorkflowSpec("test", processors), {"fitter": options} if options else {})
+
+
+def eventually(condition: Callable[[], object], limit_s: float = 120.0) -> None:
+    """Wait for a condition; the limit costs only where it never comes true."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, f"not within {limit_s} s"
+        time.sleep(0.02)
 
 
 def timeframes(

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from distributed import Client
-from runner_flows import PATTERNS, CountingSink, flow, timeframes
+from runner_flows import PATTERNS, CountingSink, eventually, flow, timeframes
 
 from o2dask.errors import ConfigError
 from o2dask.monitoring.events import TimeframeCommitted
@@ -81,14 +81,13 @@ def test_a_nanny_that_gave_up_is_replaced(tmp_path, monkeypatch) -> None:
         backend.supervise(now_please=True)
         nanny = backend.cluster.workers[0]
         backend.cluster.sync(nanny.close)
-        end = time.monotonic() + 60
-        while time.monotonic() < end and not any("starting another" in n for n in backend.notices):
+
+        def is_well(condition) -> bool:
             assert backend.supervise() == ""
-            time.sleep(0.1)
-        while time.monotonic() < end and min(len(backend.client.nthreads()), len(backend.cluster.workers)) < 2:
-            assert backend.supervise() == ""
-            time.sleep(0.1)
-        assert len(backend.client.nthreads()) == len(backend.cluster.workers) == 2
+            return condition()
+
+        eventually(lambda: is_well(lambda: any("starting another" in n for n in backend.notices)))
+        eventually(lambda: is_well(lambda: len(backend.client.nthreads()) == len(backend.cluster.workers) == 2))
         assert nanny not in backend.cluster.workers.values()
         assert "worker 0 died and is replaced" in backend.notices
         offered = [w["resources"] for w in backend.client.scheduler_info(n_workers=-1)["workers"].values()]
@@ -96,13 +95,13 @@ def test_a_nanny_that_gave_up_is_replaced(tmp_path, monkeypatch) -> None:
 
 
 def test_a_timeframe_over_its_deadline_is_set_aside_with_the_place_where_it_was(tmp_path, scheduler_address) -> None:
-    refs = timeframes(5, special={1: "sleep=60"})
-    settings = BatchSettings(scheduler=scheduler_address, journal=tmp_path / "log", deadline_s=1.5)
+    refs = timeframes(5, special={1: "sleep=120"})
+    settings = BatchSettings(scheduler=scheduler_address, journal=tmp_path / "log", deadline_s=3.0)
     start = time.monotonic()
     report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings)
-    assert time.monotonic() - start < 45
+    assert time.monotonic() - start < 100
     assert [q.ref for q in report.quarantined] == [refs[1]]
-    assert "deadline: over 1.5 s" in report.quarantined[0].reason
+    assert "deadline: over 3 s" in report.quarantined[0].reason
     text = Path(report.quarantined[0].file).read_text()
     assert "time.sleep(float(value))" in text and "task: reader" in text
     assert set(sink_at(tmp_path).commits) == {0, 2, 3, 4}
@@ -116,12 +115,10 @@ def scheduler_process(path: Path, n_workers: int = 1):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": ENV}
     processes = [subprocess.Popen([*command, "--scheduler-file", str(file)], **quiet)]
     worker = [sys.executable, "-m", "dask", "worker", "--scheduler-file", str(file), "--host", "127.0.0.1"]
-    worker += ["--nthreads", "1", "--death-timeout", "5", "--no-dashboard", "--local-directory", str(path)]
+    worker += ["--nthreads", "1", "--death-timeout", "60", "--no-dashboard", "--local-directory", str(path)]
     try:
         processes += [subprocess.Popen(worker, **quiet) for _ in range(n_workers)]
-        end = time.monotonic() + 30
-        while not file.exists() and time.monotonic() < end:
-            time.sleep(0.05)
+        eventually(file.exists)
         yield file, processes[0]
     finally:
         for process in processes:
@@ -146,9 +143,9 @@ def test_after_the_scheduler_is_killed_the_run_stops_at_once_and_is_resumed(tmp_
                 process.kill()
                 killed.append(time.monotonic())
 
-        settings = BatchSettings(scheduler=address_of(file), connect_timeout_s=20, journal=tmp_path / "log")
+        settings = BatchSettings(scheduler=address_of(file), connect_timeout_s=120, journal=tmp_path / "log")
         report = run_batch(flow(), refs, sink_at(tmp_path), settings=settings, progress=kill)
-        assert killed and time.monotonic() - killed[0] < 5, "it does not wait for the connection time-out"
+        assert killed and time.monotonic() - killed[0] < 60, "it does not wait for the connection time-out"
     assert "lost the scheduler at tcp://127.0.0.1" in report.failure and "--resume" in report.failure
     assert not report.ok and not report.quarantined
     assert 3 <= len(report.committed) < 8
@@ -169,27 +166,26 @@ def test_a_scheduler_without_workers_is_a_config_error(tmp_path) -> None:
 def kill_driver(path: Path, command: list[str], n_committed: int, wait_s: float) -> set[str]:
     """Start a run, kill it when so many timeframes are committed, and return these once its workers are gone."""
     process = subprocess.Popen(command, env=ENV)
-    out, end = path / "out", time.monotonic() + 60
-    while len(list(out.glob("run*"))) < n_committed and time.monotonic() < end:
-        time.sleep(0.01)
+    out = path / "out"
+    eventually(lambda: len(list(out.glob("run*"))) >= n_committed)
     time.sleep(wait_s)
     assert process.poll() is None, "killed before its end"
     process.kill()
     process.wait()
     workers = {int(line.split()[1]) for line in (path / "runs.txt").read_text().splitlines()}
-    psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=20)
+    psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=60)
     assert not any(psutil.pid_exists(pid) for pid in workers), "workers go with their driver"
     return {name.partition("/")[0] for name in contents(out) if not name.startswith(".aside")}
 
 
 def test_after_the_driver_is_killed_a_resumed_run_ends_with_the_same_bytes(tmp_path) -> None:
     n, rng = 8, random.Random()
-    command = [sys.executable, str(HERE / "runner_driver.py"), str(tmp_path), str(n), "0.15"]
-    committed = kill_driver(tmp_path, command, 2, rng.uniform(0, 0.2))
+    command = [sys.executable, str(HERE / "runner_driver.py"), str(tmp_path), str(n)]
+    committed = kill_driver(tmp_path, [*command, "0.5"], 2, rng.uniform(0, 0.6))  # the rest would take 1.5 s
     assert 1 < len(committed) < n
     begun = (tmp_path / "runs.txt").read_text().count("\n")
 
-    done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run([*command, "0"], env=ENV, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert f"{len(committed)} already done" in done.stdout

@@ -1,8 +1,9 @@
 """Expendable processors in processes of their own: real crashes, leaks and loops, on both runners."""
 
-import gc
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from itertools import pairwise
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from isolation_flows import PATTERNS, flow
-from runner_flows import timeframes
+from runner_flows import eventually, timeframes
 
 from o2dask.errors import ConfigError, SpecError
 from o2dask.monitoring.events import OutputLost, ProcessorRestarted
@@ -31,9 +32,9 @@ from o2dask.specs import DataProcessorSpec, WorkflowSpec
 from o2dask.workflow.compiler import compile_workflow
 
 
-def children() -> set[int]:
-    """Return the processes that isolation has started and that still run."""
-    found = psutil.Process().children(recursive=True)
+def children(of_workers: bool = False) -> set[int]:
+    """Return the processes that isolation has started, here or on workers, and that still run."""
+    found = psutil.Process().children(recursive=of_workers)
     return {p.pid for p in found if any("o2dask.runners.child" in word for word in p.cmdline())}
 
 
@@ -109,10 +110,7 @@ def test_on_workers_it_costs_no_more_and_the_workers_live_on(tmp_path: Path, clu
     inline = FolderSink(str(tmp_path / "inline"), PATTERNS)
     run_inline(flow(deadline_s=2.0), refs, inline)
     assert contents(tmp_path / "out") == contents(tmp_path / "inline")
-    end = time.monotonic() + 10
-    while children() and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not children(), "they go with the run"
+    eventually(lambda: not children(of_workers=True))  # they go with the run
 
 
 def test_without_isolation_a_crash_costs_the_timeframe(tmp_path: Path, scheduler_address) -> None:
@@ -123,7 +121,7 @@ def test_without_isolation_a_crash_costs_the_timeframe(tmp_path: Path, scheduler
 
 
 def test_the_deadline_of_the_timeframe_leaves_time_for_the_rest_of_it(tmp_path: Path, scheduler_address) -> None:
-    settings = BatchSettings(scheduler=scheduler_address, deadline_s=4.0)
+    settings = BatchSettings(scheduler=scheduler_address, deadline_s=8.0)
     sink = FolderSink(str(tmp_path / "out"), PATTERNS)
     report = run_batch(flow(deadline_s=60.0), timeframes(2, special={1: "hang"}), sink, settings=settings)
     assert report.ok and report.losses["check"].causes == {"deadline": 1}
@@ -145,11 +143,14 @@ def test_one_that_always_fails_is_tried_ever_less_often(tmp_path: Path, monkeypa
     seen, sink = [], FolderSink(str(tmp_path / "out"), PATTERNS)
     start = time.monotonic()
     report = run_inline(flow(), timeframes(40, "exit"), sink, progress=seen.append)
-    assert report.ok and time.monotonic() - start < 60  # 40 starts would take longer on a machine that is this busy
+    took_s = time.monotonic() - start
+    assert report.ok
     causes = [e.cause for e in seen if isinstance(e, OutputLost)]
-    assert len(causes) == 40 and causes[:4] == ["crash"] * 3 + ["back-off"]
-    assert set(causes) == {"crash", "back-off"} and causes.count("crash") <= 6
-    assert report.losses["check"].n_restarts == causes.count("crash") - 1
+    assert len(causes) == 40 and causes[:3] == ["crash"] * 3
+    n_starts = causes.count("crash")
+    assert set(causes) == {"crash", "back-off"} and n_starts < 20
+    assert sum(back_off(n) for n in range(1, n_starts)) <= took_s, "between starts it waited, ever longer"
+    assert report.losses["check"].n_restarts == n_starts - 1
 
 
 def test_waits_double_up_to_a_minute_and_the_first_failure_is_forgiven() -> None:
@@ -169,30 +170,42 @@ def test_its_process_has_none_of_our_files_and_sockets(tmp_path: Path) -> None:
     assert not any("secret" in link for link in links)
 
 
-def open_files() -> int:
+def test_its_end_of_stream_is_called_there(tmp_path: Path) -> None:
+    assert run_inline(flow(folder=str(tmp_path)), timeframes(3), FolderSink(str(tmp_path / "out"), PATTERNS)).ok
+    (end,) = tmp_path.glob("ended-*")
+    assert end.read_text() == f"{os.getpid()} 3"
+    assert int(end.name.partition("-")[2]) != os.getpid()
+    assert not children()
+
+
+OPEN_FILES = """
+import gc, sys
+from pathlib import Path
+from isolation_flows import PATTERNS, flow
+from runner_flows import timeframes
+from o2dask.runners.folder import FolderSink
+from o2dask.runners.inline import run_inline
+
+for run in range(3):
+    assert run_inline(flow(), timeframes(2), FolderSink(f"{sys.argv[1]}/{run}", PATTERNS)).ok
     gc.collect()
-    return len(list(Path("/proc/self/fd").iterdir()))
+    print(len(list(Path("/proc/self/fd").iterdir())))
+"""
 
 
-def test_its_end_of_stream_is_called_there_and_nothing_is_left_open(tmp_path: Path) -> None:
-    n_runs, before = 3, open_files()
-    for run in range(n_runs):
-        folder = tmp_path / f"run-{run}"
-        folder.mkdir()
-        assert run_inline(flow(folder=str(folder)), timeframes(3), FolderSink(str(folder / "out"), PATTERNS)).ok
-        (end,) = folder.glob("ended-*")
-        assert end.read_text() == f"{os.getpid()} 3"
-        assert int(end.name.partition("-")[2]) != os.getpid()
-        assert not children()
-    # other threads of the test session (a cluster of an earlier test) open one now and then; a leak is one per run
-    assert open_files() - before < n_runs
+def test_nothing_is_left_open_by_a_run(tmp_path: Path) -> None:
+    """In a process of its own: here, the threads of a cluster of another test open and close files as they like."""
+    words = [sys.executable, "-c", OPEN_FILES, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    first, *others = done.stdout.split()
+    assert others == [first, first], "what the first run imported stays open, and no more"
 
 
 def test_one_that_hangs_when_it_starts_costs_its_outputs(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(process, "START_S", 1.5)
+    monkeypatch.setattr(process, "START_S", 5.0)
     report = run_inline(flow(init="hang"), timeframes(1), FolderSink(str(tmp_path / "out"), PATTERNS))
     assert report.ok and report.losses["check"].causes == {"start": 1}
-    assert "was not initialised after 1.5 s" in report.losses["check"].text
+    assert "was not initialised after 5 s" in report.losses["check"].text
     assert "in init" in report.losses["check"].text
 
 

@@ -255,7 +255,7 @@ def test_the_thread_pool_has_the_threads_of_the_worker_and_ends_with_it(monkeypa
     def run(ctx):
         pool = ctx.services[ThreadPool]
         pools.append(pool)
-        gate = threading.Barrier(3, timeout=10)  # passes only if three run at once
+        gate = threading.Barrier(3, timeout=120)  # passes only if three run at once
         names.update(pool.map(lambda _: (gate.wait(), threading.current_thread().name)[1], range(3)))
         assert pool.submit(pow, 2, 5).result() == 32
 
