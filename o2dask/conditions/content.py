@@ -17,9 +17,21 @@ import numpy as np
 from o2dask.columns import Column, Columns, Schema
 from o2dask.conditions.errors import ConditionError
 from o2dask.conditions.model import Condition
+from o2dask.conditions.root_objects import read_object
 from o2dask.errors import ConfigError
 
-__all__ = ["ARROW", "BYTES", "JSON", "NPZ", "OBJECT_TYPES", "SUFFIXES", "decode", "decode_root", "encode"]
+__all__ = [
+    "ARROW",
+    "BYTES",
+    "JSON",
+    "NPZ",
+    "OBJECT_TYPES",
+    "SUFFIXES",
+    "decode",
+    "decode_root",
+    "encode",
+    "root_members",
+]
 
 ARROW = "application/vnd.apache.arrow.file"
 JSON = "application/json"
@@ -93,7 +105,38 @@ def decode(condition: Condition) -> Any:
 
 
 def decode_root(condition: Condition) -> Any:
-    """Return the object in a ROOT file, ``ccdb_object`` or the only one, as uproot reads it."""
+    """Return the object in a ROOT file, ``ccdb_object`` or the only one, as uproot reads it.
+
+    Objects of classes that uproot cannot read are dicts of their members, see `root_objects`.
+    """
+
+    def read(key: Any) -> Any:
+        if (vector := _VECTOR.fullmatch(key.fClassName)) is not None:
+            return _read_vector(key, _ROOT_TYPES[vector[1]])
+        try:
+            return key.get()
+        except Exception as error:  # noqa: BLE001 - as below
+            try:
+                return read_object(key)
+            except Exception:  # noqa: BLE001 - then what uproot says of it counts
+                raise error from None
+
+    return _read_key(condition, read)
+
+
+def root_members(condition: Condition) -> dict[str, Any]:
+    """Return the members of the object in a ROOT file by name: numbers, strings, arrays, and lists and dicts of these.
+
+    Raises
+    ------
+    ConditionError
+        If it is no such file or object.
+    """
+    members: dict[str, Any] = _read_key(condition, read_object)
+    return members
+
+
+def _read_key(condition: Condition, read: Callable[[Any], Any]) -> Any:
     import uproot
 
     try:
@@ -104,9 +147,7 @@ def decode_root(condition: Condition) -> Any:
             raise ConditionError(
                 f"{_name(condition)}: want one object in the ROOT file, got {', '.join(names) or 'none'}"
             )
-        key = file.key(name)
-        vector = _VECTOR.fullmatch(key.fClassName)
-        return key.get() if vector is None else _read_vector(key, _ROOT_TYPES[vector[1]])
+        return read(file.key(name))
     except ConditionError:
         raise
     except Exception as error:  # uproot raises whatever a damaged file makes its parser raise

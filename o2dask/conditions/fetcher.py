@@ -62,10 +62,19 @@ class ConditionFetcher:
         """Return where the object that an input means is in the store; `path` is what the input itself says."""
         return path or self.mapping.get(ref) or f"{ref.origin}/{ref.description}"
 
-    def fetch(self, ref: DataRef, timeframe: TimeframeId, state: "WorkerState", *, path: str = "") -> Any:
+    def fetch(
+        self,
+        ref: DataRef,
+        timeframe: TimeframeId,
+        state: "WorkerState",
+        *,
+        path: str = "",
+        decoder: Callable[[Condition], Any] | None = None,
+    ) -> Any:
         """Return the content of the object that an input means for a timeframe.
 
-        Contents are kept on the worker and shared: arrays are read-only, JSON is given to each caller anew.
+        Contents are kept on the worker and shared: arrays are read-only, JSON is given to each caller anew. `decoder`
+        is the input's own, for a ROOT object.
 
         Raises
         ------
@@ -75,7 +84,7 @@ class ConditionFetcher:
             If it cannot be had.
         """
         condition = self.condition(ref, timeframe, state, path=path)
-        decode = self.decoders.get(condition.header.path)
+        decode = self.decoders.get(condition.header.path) or (decoder if condition.payload[:4] == b"root" else None)
         if decode is None:
             return condition.content
         decoded: dict[str, tuple[str, Any]] = state.get(("decoded conditions", self.identity), dict)

@@ -371,13 +371,18 @@ def _condition(topology: Topology, wanted: InputSpec, ctx: ProcessingContext) ->
     return content
 
 
+def _decoder(wanted: InputSpec) -> Any:
+    told = wanted.metadata.get("decoder", "")
+    return locate(told, f"decoder of input {wanted.binding!r}") if told else None
+
+
 def _content(topology: Topology, wanted: InputSpec, ctx: ProcessingContext) -> Any:
     if topology.conditions is not None:
         from o2dask.conditions import ConditionNotFoundError
 
         ref = DataRef(wanted.origin, wanted.description, int(wanted.subspec))
         try:
-            return topology.conditions.fetch(ref, ctx.timeframe, ctx.state, path=wanted.path)
+            return topology.conditions.fetch(ref, ctx.timeframe, ctx.state, path=wanted.path, decoder=_decoder(wanted))
         except ConditionNotFoundError as error:
             if wanted.default:
                 error.add_note(f"`o2dask conditions defaults STORE` writes the default of {wanted.path or ref}")

@@ -89,7 +89,11 @@ def _input(binding: str, condition: ConditionKind) -> InputSpec:
         origin=condition.origin,
         description=condition.description,
         lifetime=Lifetime.CONDITION,
-        metadata={"path": condition.kind.path, "default": f"{__name__}:{condition.default}"},
+        metadata={
+            "path": condition.kind.path,
+            "default": f"{__name__}:{condition.default}",
+            "decoder": f"o2dask.reco.calibration.root:{binding}",
+        },
     )
 
 

@@ -4,7 +4,7 @@ Each is a frozen dataclass with ``path`` (O2's in CCDB), `from_content` and `to_
 or npz for arrays. Defaults are those of the simulation. Knows no store and no processor.
 
 O2's classes are ROOT objects of the same meaning (GRPMagField.h, VDriftCorrFact.h, MeanVertexObject.h, CalDet,
-TPCFastTransform); their names are kept where they have one.
+TPCFastTransform); their names are kept where they have one. `root` reads them.
 """
 
 import math

@@ -1,0 +1,10 @@
+#pragma link off all globals;
+#pragma link C++ namespace o2+;
+#pragma link C++ class o2::parameters::GRPMagField+;
+#pragma link C++ class o2::tpc::VDriftCorrFact+;
+#pragma link C++ enum o2::tpc::PadSubset;
+#pragma link C++ class o2::tpc::CalArray<float>+;
+#pragma link C++ class std::vector<o2::tpc::CalArray<float>>+;
+#pragma link C++ class o2::tpc::CalDet<float>+;
+#pragma link C++ class o2::dataformats::VertexBase+;
+#pragma link C++ class o2::dataformats::MeanVertexObject+;
