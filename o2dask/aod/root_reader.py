@@ -21,6 +21,8 @@ __all__ = ["RootDataFrame", "dataframe_of", "dataframes_of"]
 
 _OPEN_FILES = 16
 _OPEN_TREES = 64
+_KEPT_SCHEMAS = 1024
+_known_schemas: dict[tuple[Any, ...], Schema] = {}
 
 
 class RootDataFrame(DataFrameSource):
@@ -58,10 +60,9 @@ class RootDataFrame(DataFrameSource):
 
     def schema(self, tree: str) -> Schema:
         """Return the branches of a tree that hold data; the counters of variable arrays are not columns."""
-        branches = self._tree(tree).branches
-        counters = {branch.count_branch.name for branch in branches if branch.count_branch is not None}
+        self.check_has(tree)
         where = f"{self}/{tree}"
-        return schema_of(tree, [_column(branch, where) for branch in branches if branch.name not in counters])
+        return _guarded(lambda: _schema(self.url, _identity(self.url), self.number, tree, where), where)
 
     def table(self, tree: str, columns: Iterable[str] | None = None) -> Columns:
         """Return a tree, or the named branches of it."""
@@ -163,6 +164,24 @@ def _open(url: str, identity: tuple[int, ...]) -> Any:
 def _tree(url: str, identity: tuple[int, ...], number: int, tree: str) -> Any:
     """Return a tree with its branches parsed, which takes longer than reading a small table."""
     return _open(url, identity)[f"{folder_name(number)}/{tree}"]
+
+
+@lru_cache(maxsize=_OPEN_TREES)
+def _schema(url: str, identity: tuple[int, ...], number: int, tree: str, where: str) -> Schema:
+    """Return the columns of a tree; several ask for them in every dataframe."""
+    branches = _tree(url, identity, number, tree).branches
+    # Of a plain branch the title says all, fX/F or fIndexSlice[2]/I: what uproot makes of it is known from before.
+    kinds = tree, *((branch.name, branch.title) for branch in branches)
+    is_plain = all(branch.classname == "TBranch" and "/" in branch.title for branch in branches)
+    if is_plain and kinds in _known_schemas:
+        return _known_schemas[kinds]
+    counters = {branch.count_branch.name for branch in branches if branch.count_branch is not None}
+    found = schema_of(tree, [_column(branch, where) for branch in branches if branch.name not in counters])
+    if is_plain:
+        if len(_known_schemas) >= _KEPT_SCHEMAS:
+            _known_schemas.clear()
+        _known_schemas[kinds] = found
+    return found
 
 
 def _trees(directory: Any) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 
 import o2dask as o2
@@ -101,3 +102,21 @@ def test_columns_of_many_dataframes_keep_few_files_open(aod_folder):
     for frame in frames:
         frame.close()
     assert len(_open_files) == 0
+
+
+def test_trees_of_one_make_are_looked_at_once_and_others_anew(many, tmp_path, monkeypatch):
+    """What a branch holds is worked out for the first dataframe; another type under the same name is told apart."""
+    import uproot
+
+    from o2dask.aod import root_reader
+
+    for number, kind in ((1, "i4"), (2, "i4"), (3, "f4")):
+        with uproot.update(tmp_path / "x.root") if number > 1 else uproot.recreate(tmp_path / "x.root") as file:
+            values = np.arange(4 + number).astype(kind)
+            file.mktree(f"DF_{number}/O2mine", {"fX": values, "fPair": np.stack([values, values], axis=1)})
+    looked = []
+    original = root_reader._column
+    monkeypatch.setattr(root_reader, "_column", lambda *args: looked.append(args) or original(*args))
+    monkeypatch.setattr(root_reader, "_known_schemas", {})
+    dtypes = [df["O2mine"]["fX"].dtype.name for df in o2.open_aod(tmp_path / "x.root")]
+    assert dtypes == ["int32", "int32", "float32"] and len(looked) == 2 * 2
