@@ -29,6 +29,7 @@ from o2dask.sink import Sink
 from o2dask.stream.errors import StreamError
 from o2dask.stream.session import Stream, open_stream
 from o2dask.stream.settings import StreamSettings
+from o2dask.stream.sources import probe_source
 from o2dask.stream.supervisor import State
 from o2dask.timeframe import TimeframeRef
 from o2dask.workflow.topology import Topology
@@ -82,6 +83,7 @@ def run_stream(
     tasks = plan_run(graph, sink, units)
     wanted = frozenset(name for task in tasks for name, _ in task.resources)
     check_resources(graph, settings)
+    probe_source(source.source, source.n_readouts)
     announced = Announced(topology.name, progress)
     with Ledger(topology, None, sink, journal=settings.journal, resume=settings.resume, progress=announced) as ledger:
         folder = Path(settings.journal) / "beside" if settings.journal and units else None

@@ -62,8 +62,9 @@ class Channel:
         scheme, _, rest = self.address.partition("://")
         if scheme not in ("tcp", "ipc", "inproc") or not rest:
             raise ConfigError(f"channel: want tcp://HOST:PORT or ipc://PATH, got {self.address!r}")
-        if scheme == "tcp" and not rest.rpartition(":")[2].isdigit():
-            raise ConfigError(f"channel {self.address}: want a port, tcp://127.0.0.1:5555")
+        port = rest.rpartition(":")[2]
+        if scheme == "tcp" and not (port.isdigit() and 0 < int(port) < 1 << 16):
+            raise ConfigError(f"channel {self.address}: want a port, 1 to 65535, tcp://127.0.0.1:5555")
         for name, choices in (("type", PUSHERS + PULLERS), ("method", ("bind", "connect"))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"channel {self.address}: want {name}={'|'.join(choices)}, got {getattr(self, name)}")
@@ -123,6 +124,8 @@ class Channel:
             socket.setsockopt(zmq.IMMEDIATE, 1)  # else messages pile up for a peer that is not there
         if self.type == "sub":
             socket.setsockopt(zmq.SUBSCRIBE, b"")
+        if self.method == "connect" and self.address.startswith("tcp://"):
+            _check_host(self.address)  # ZeroMQ would try again for ever, without a word
         try:
             getattr(socket, self.method)(self.address)
         except zmq.ZMQError as error:
@@ -159,6 +162,17 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host in ("localhost", "lo")
+
+
+def _check_host(address: str) -> None:
+    """Raise ConfigError if a name stands for no host."""
+    import socket
+
+    host, _, port = address.removeprefix("tcp://").rpartition(";")[2].rpartition(":")
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except OSError as error:
+        raise ConfigError(f"channel {address}: no host {host}: {error.strerror}; check the name") from None
 
 
 def _converted(address: str, name: str, value: str, default: Any) -> Any:

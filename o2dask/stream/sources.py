@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     from o2dask.ctf.reader import CtfReader, Damage
 
-__all__ = ["UNKNOWN", "EnumeratedSource", "Reading", "ReplaySource", "Source", "UserSource", "open_source"]
+__all__ = [
+    "UNKNOWN",
+    "EnumeratedSource",
+    "Reading",
+    "ReplaySource",
+    "Source",
+    "UserSource",
+    "open_source",
+    "probe_source",
+]
 
 _PER_RUN = N_ORBITS // ORBITS_PER_TIMEFRAME
 
@@ -300,3 +309,11 @@ def open_source(
     if not callable(made):
         raise ConfigError(f"source {text!r}: want a function or class, got {type(made).__name__}")
     return UserSource(made, readout, n_readouts, text)
+
+
+def probe_source(text: str, n_readouts: int) -> None:
+    """Raise ConfigError if an address cannot be listened at: told before workers are started, not by a readout."""
+    if text.partition(":")[2].startswith("//"):
+        from o2dask.stream.zmq_in import ZmqSource
+
+        ZmqSource(address=text).probe(n_readouts)

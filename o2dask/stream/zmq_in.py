@@ -106,6 +106,12 @@ class ZmqSource:
         """The channel of the first readout process."""
         return Channel.parse(self.address, type="pull", method="bind").check_type(PULLERS)
 
+    def probe(self, n_readouts: int) -> None:
+        """Raise ConfigError if one of so many readout processes could not open its channel now."""
+        for readout in range(n_readouts):
+            with self.channel.shifted(readout).open():
+                pass
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
         values = asdict(self)
