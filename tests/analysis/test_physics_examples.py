@@ -10,7 +10,15 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ON_AOD = (
-    *("dca_distribution", "grouping", "pid_nsigma", "ready_train", "spectra_by_centrality", "three_particle_mass"),
+    *(
+        "dca_distribution",
+        "derived_data",
+        "grouping",
+        "pid_nsigma",
+        "ready_train",
+        "spectra_by_centrality",
+        "three_particle_mass",
+    ),
     *("two_particle_correlation", "v0_mass"),
 )
 
@@ -84,6 +92,13 @@ def test_a_train_of_ready_tasks_selects_what_points_to_the_vertex(physics_aod, m
     n_pions = int(re.search(r"(\d+) tracks within 3 sigma", text)[1])
     n_selected = int(re.search(r"DCA z +\S+ +(\S+)", text)[1].replace(",", ""))
     assert 0.6 * n_selected < n_pions < n_selected
+
+
+def test_derived_data_are_those_of_their_parent(physics_aod, monkeypatch, capsys):
+    text = output_of("derived_data", monkeypatch, capsys, physics_aod)
+    n, n_long, small, large = map(int, re.search(r"(\d+) leading tracks, (\d+) with .*; (\d+) of (\d+)", text).groups())
+    assert n >= n_long > 0.5 * n > 40 and small < large
+    assert float(re.search(r"parent's by (\S+),", text)[1]) < 1e-6
 
 
 def test_time_of_flight_gives_sigmas_and_masses(monkeypatch, capsys):
