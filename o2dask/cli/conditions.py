@@ -313,9 +313,20 @@ def _show(found: "Condition") -> None:
     lines.append(f"created  {time_text(header.created)}")
     lines += [f"{key}  {value}" for key, value in sorted(header.metadata.items())]
     try:
-        content = found.content
+        content = _of_root(found) if found.payload[:4] == b"root" else found.content
     except ConditionError as error:
         content = f"({error})"
     if isinstance(content, bytes):
         content = f"({len(content)} bytes)"
     sys.stdout.write("\n".join(lines) + f"\n\n{content}\n")
+
+
+def _of_root(found: "Condition") -> Any:
+    """Return what there is to see of a ROOT object: its members, or what uproot makes of it."""
+    from o2dask.conditions.content import root_members
+    from o2dask.conditions.errors import ConditionError
+
+    try:
+        return root_members(found)
+    except ConditionError:
+        return found.as_root()

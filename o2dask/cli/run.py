@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import stat
 import sys
@@ -168,6 +169,11 @@ def _read(
     declared = () if name == "-" else getattr(find_workflow(name)[0], "options", ())
     switches = {o.name.replace("_", "-") for o in declared if isinstance(o.default, bool)}
     files, given = _split(rest, switches)
+    if workflows := [word for word in files if re.search(r"\.py:\w+$", word)]:
+        raise ConfigError(
+            f"{workflows[0]}: is a workflow, where CTF files are wanted; merge workflows by a pipe: "
+            f"o2dask run {workflows[0]} --dump | o2dask run {name} ..."
+        )
     from_file = _read_config(config) if config else {}
     known = {o.name.replace("_", "-") for o in declared}
     set_by_name = parse_options(option)

@@ -15,7 +15,7 @@ from typing import Self
 import cloudpickle
 
 from o2dask.columns import Columns
-from o2dask.errors import CommitError, ConfigError
+from o2dask.errors import ConfigError, FatalError
 from o2dask.runners.beside_child import file_of, included, read_file, timeframe_of, write_file
 from o2dask.runners.beside_plan import BesideUnit
 from o2dask.runners.beside_process import BesideKeeper, Told
@@ -227,7 +227,7 @@ class Beside:
         if Path(path).exists():
             self._keepers[name].give(ref, path)
         else:
-            error = CommitError(f"{path}: a worker wrote it and it is not seen here; have workers share this folder")
+            error = FatalError(f"{path}: a worker wrote it and it is not seen here; have workers share this folder")
             self.late.made(name, ref.id, error)
 
     @property

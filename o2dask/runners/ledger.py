@@ -334,7 +334,11 @@ class Ledger:
 
 def advice(error: BaseException) -> str:
     """Return in one line what stopped the run and what to do."""
-    remedy = "make room and go on with --resume" if isinstance(error, CommitError) else "then go on with --resume"
+    remedy = (
+        "make room and go on with --resume"
+        if isinstance(error, CommitError)
+        else "correct that, then go on with --resume"
+    )
     return f"{error}{quarantine.whose(error)}; what is committed is safe: {remedy}"
 
 

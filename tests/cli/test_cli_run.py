@@ -160,6 +160,12 @@ def test_dumps_are_merged_through_the_pipe(flows, run, tmp_path):
     assert "tpc-gain.above  6" in done.stdout
 
 
+def test_two_workflows_in_one_command_are_told_how_to_be_merged(flows):
+    result = flows("head", "flows.py:tail", "--timeframes", "2")
+    assert result.status == 2
+    assert "o2dask run flows.py:tail --dump | o2dask run flows.py:head" in result.err
+
+
 def test_nothing_on_stdin_is_told(run):
     result = run("run", "-", "--timeframes", "2", input="")
     assert result.status == 2

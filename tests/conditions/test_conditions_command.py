@@ -1,6 +1,7 @@
 """The command `o2dask conditions`, in this process."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -139,3 +140,8 @@ def test_a_run_takes_its_conditions_from_a_snapshot_and_every_runner_makes_the_s
     assert (refused.exit_code, "want --conditions" in refused.stderr) == (2, True)
     shown = runner.invoke(app, ["workflow", "show", "flow.py:flow", "--conditions", "store"])
     assert "from the conditions" in shown.stdout, shown.output
+
+
+def test_get_shows_what_is_in_a_root_object(run):
+    run("put", "store", "GLO/Config/GRPMagField", Path(__file__).parents[1] / "calibration/ccdb/GRPMagField.root")
+    assert "'mL3Current': 29996.77" in run("get", "store", "GLO/Config/GRPMagField")
