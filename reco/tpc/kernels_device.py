@@ -91,11 +91,11 @@ def partners_kernel(ends, detector, matching, partner, chi2, shift):
 
 
 @cuda.jit
-def dedx_kernel(first, row, q_tot, q_max, path, drift, attachment, fraction, work, dedx, crossed):
+def dedx_kernel(first, row, q_tot, q_max, path, drift, settings, work, dedx, crossed):
     """Run `dedx_track` on every track."""
     i = cuda.grid(1)
     if i < dedx.shape[0]:
-        dedx_track(i, first, row, q_tot, q_max, path, drift, attachment, fraction, work, dedx, crossed)
+        dedx_track(i, first, row, q_tot, q_max, path, drift, settings, work, dedx, crossed)
 
 
 @cuda.jit

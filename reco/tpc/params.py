@@ -151,6 +151,9 @@ class TpcTrackingParams:
     attachment_per_cm : electrons lost per cm of drift, for dE/dx: as simulated (O2's AttCoeff * OxygenCont over the
         drift velocity); real data give it by calibration.
     dedx_fraction : part of the clusters, those of least charge, whose mean is dE/dx.
+    dedx_power : a typical charge grows with the path over the pad as path^(1 + dedx_power), so that dE/dx of 1 cm does
+        not depend on pad length and dip angle. Default: from the four pad lengths of simulated clusters (0.16 between
+        0.9 and 1.9 cm; 0.10 for the most probable loss alone, PDG review, eq. 34.12). 0 is charge per length.
     """
 
     n_sigma: float = 4.0
@@ -181,6 +184,7 @@ class TpcTrackingParams:
     loopers: LooperParams = field(default_factory=LooperParams)
     attachment_per_cm: float = 4.84e-4
     dedx_fraction: float = 0.6
+    dedx_power: float = 0.15
 
     def __post_init__(self) -> None:
         if not 0 < self.max_snp < 0.99:
@@ -189,6 +193,8 @@ class TpcTrackingParams:
             raise ConfigError(f"min_clusters: want 3 to 152, got {self.min_clusters}")
         if not 0 < self.dedx_fraction <= 1:
             raise ConfigError(f"dedx_fraction: want a value in (0, 1], got {self.dedx_fraction}")
+        if not 0 <= self.dedx_power <= 1:
+            raise ConfigError(f"dedx_power: want a value in [0, 1], got {self.dedx_power}")
         if not self.rounds:
             raise ConfigError("rounds: want at least one round of seeding, got none")
 

@@ -165,12 +165,12 @@ def _tracks(
     dedx, crossed = backend.empty((n, 2), f4), backend.empty(n, np.int32)
     gain = calibration.gain if "pad" in clusters else None
     charges = _charges(clusters, found.clusters, gain, backend)
-    fraction = f4(params.dedx_fraction)
-    attachment = f4(params.attachment_per_cm * CM_PER_TIME_BIN / calibration.drift.cm_per_time_bin)
+    attachment = params.attachment_per_cm * CM_PER_TIME_BIN / calibration.drift.cm_per_time_bin
+    settings = np.array([attachment, params.dedx_power, params.dedx_fraction], f4)
     drift = np.maximum(DRIFT_LENGTH_CM - depth - np.repeat(shift.astype(f4), np.diff(first)), 0).astype(f4)
-    columns = (*backend.send((first, found.hit_row)), *charges, *backend.send((found.path, drift)))
-    work = backend.scratch("dedx.work", len(depth), f4)
-    backend.run(dedx_tracks, n, *columns, attachment, fraction, work, dedx, crossed)
+    columns = (*backend.send((first, found.hit_row)), *charges, *backend.send((found.path, drift, settings)))
+    work = backend.scratch("dedx.work", (2, len(depth)), f4)
+    backend.run(dedx_tracks, n, *columns, work, dedx, crossed)
     dedx, crossed = backend.fetch(dedx), backend.fetch(crossed)
     own = np.where(found.sector < 18, SIDE_A, SIDE_C)
     return Columns(

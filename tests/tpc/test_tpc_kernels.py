@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from o2dask.reco.geometry.tpc import BZ_KG
 from o2dask.reco.tpc.field import O2_FIELD_5KG
 from o2dask.reco.tpc.grid import make_detector, make_gas, sort_clusters
-from o2dask.reco.tpc.kernels_dedx import crossed_rows, select_lowest, truncated_mean
+from o2dask.reco.tpc.kernels_dedx import charge_scale, crossed_rows, select_lowest, truncated_mean
 from o2dask.reco.tpc.kernels_following import trim
 from o2dask.reco.tpc.kernels_grid import nearest
 from o2dask.reco.tpc.kernels_helix import (
@@ -290,10 +290,19 @@ def test_the_truncated_mean_is_that_of_the_lowest_part() -> None:
     charge = rng.integers(1, 1000, 150).astype(np.uint16)
     path = rng.uniform(0.7, 2, 150).astype(F4)
     path[::10] = 0
-    work = np.zeros(150, F4)
-    value = truncated_mean(charge, path, np.zeros(150, F4), F4(0), 0, 150, F4(0.6), work)
+    scale = np.array([charge_scale(p, F4(0), F4(0), F4(0)) for p in path])
+    value = truncated_mean(charge, scale, 0, 150, F4(0.6), np.zeros(150, F4))
     per_cm = np.sort(charge[path > 0] / path[path > 0])
     assert value == pytest.approx(per_cm[: int(0.6 * len(per_cm))].mean(), rel=1e-5)
+
+
+def test_a_charge_is_scaled_to_one_centimetre_and_no_drift() -> None:
+    path, drift, attachment, power = 1.7, 200.0, 5e-4, 0.15
+    scale = charge_scale(F4(path), F4(drift), F4(attachment), F4(power))
+    # what is left after the drift of what 1.7 cm of path give
+    assert path ** (1 + power) * math.exp(-attachment * drift) * scale == pytest.approx(1, rel=3e-4)
+    assert charge_scale(F4(1), F4(0), F4(attachment), F4(power)) == 1
+    assert charge_scale(F4(0), F4(drift), F4(attachment), F4(power)) == 0
 
 
 @settings(max_examples=60, deadline=None)

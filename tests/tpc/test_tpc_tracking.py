@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -189,6 +190,8 @@ def test_wrong_arrays_and_settings_are_named() -> None:
         track_clusters(u1, u1, np.zeros(2, F4), np.zeros(2, F4), field=0.0)
     with pytest.raises(ConfigError, match="min_clusters"):
         TpcTrackingParams(min_clusters=2)
+    with pytest.raises(ConfigError, match="dedx_power"):
+        TpcTrackingParams(dedx_power=-0.1)
     with pytest.raises(ConfigError, match="gap"):
         SeedRound(gap=80)
 
@@ -263,7 +266,8 @@ def test_a_track_knows_its_time_from_pointing_to_the_beam_line(shots: Shots) -> 
 
 
 def test_dedx_is_charge_per_length_whatever_the_pad(shots: Shots) -> None:
-    tracks, _, _ = reconstruct(native(shots, 100.0), gun_params(is_absolute=False))
+    params = replace(gun_params(is_absolute=False), dedx_power=0.0)
+    tracks, _, _ = reconstruct(native(shots, 100.0), params)
     steep = np.sqrt(1 + tracks["tgl"] ** 2)
     # equal charges everywhere: the lowest 60 % are those on the longest pads
     assert (tracks["dedx_tot"] <= 100 / 0.75 / steep * 1.001).all()
