@@ -54,9 +54,21 @@ def test_a_resolution_is_missed_when_a_bin_is_worse_by_more_than_its_error_expla
     assert line.ours.startswith(f"{y_mm / 0.3:.2f}(")
 
 
-@pytest.mark.parametrize(("pull", "verdict"), [(0.95, "met"), (1.05, "met"), (0.94, "MISSED"), (1.06, "MISSED")])
-def test_pulls_are_wanted_within_five_percent(pull: float, verdict: str) -> None:
-    lines = targets.pull_lines({"g5000_0": judged(500, pull=pull)}, {})
+@pytest.mark.parametrize(
+    ("n", "pull", "verdict"),
+    [
+        (500, 0.95, "met"),
+        (500, 1.05, "met"),
+        (500, 0.94, "within errors"),
+        (500, 1.06, "within errors"),
+        (500, 0.88, "MISSED"),
+        (500, 1.12, "MISSED"),
+        (50_000, 0.94, "MISSED"),
+        (50_000, 1.06, "MISSED"),
+    ],
+)
+def test_pulls_are_wanted_within_five_percent_and_their_errors(n: int, pull: float, verdict: str) -> None:
+    lines = targets.pull_lines({"g5000_0": judged(n, pull=pull)}, {})
     assert {line.verdict for line in lines} == {verdict}
 
 
