@@ -73,7 +73,8 @@ class WithParent(DataFrameSource):
         try:
             found = open_one(url, self.number)
         except O2DaskError as error:
-            raise DataError(f"{self.child}: parent {url} cannot be read: {error}") from error
+            remedy = "" if self._parents.path else "; if it was moved, say where: parent_path='old;new'"
+            raise DataError(f"{self.child}: parent {url} cannot be read: {error}{remedy}") from error
         return Parents(levels=self._parents.levels - 1, path=self._parents.path).one(found)
 
     @cached_property

@@ -98,6 +98,7 @@ def test_parents_that_were_moved_are_found_by_their_new_name(derived, parent, tm
     parent.rename(moved)
     lost = run(o2.open_aod(derived, parents=1), Follows(), on_error="skip")
     assert len(lost.failed) == 6 and "parent" in lost.failed[0].reason and "no such file" in lost.failed[0].reason
+    assert "if it was moved, say where" in lost.failed[0].reason
     found = o2.open_aod(derived, parents=1, parent_path=f"{parent.parent};{moved.parent}")
     assert run(found, Follows()).wrong == 0
 
