@@ -82,6 +82,11 @@ class Announcer:
         """Number of the next item."""
         return self._first_seq + len(self._waiting)
 
+    @property
+    def n_inside(self) -> int:
+        """Timeframes in the room, when it was last told."""
+        return self._room.n_timeframes
+
     def may_write(self, n_bytes: int) -> bool:
         """Return whether a part of so many bytes may be written now."""
         if len(self._waiting) >= (MAX_SPILLED if self._spills else MAX_WAITING):

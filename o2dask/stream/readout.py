@@ -118,6 +118,7 @@ class _Readout:
         self._pending: asyncio.Task[Any] | None = None
         self._heard_s, self._is_silent = time.monotonic(), False
         self._patience_s = 0.0
+        self._is_full = False
 
     async def begin(self) -> None:
         """Ask how far the last process came, and clear away what it had written and not announced."""
@@ -307,13 +308,33 @@ class _Readout:
                 with suppress(SpoolFullError):
                     n_bytes = self._spool.write(timeframe, self._settings.readout, write, spilled=spilled)
                     self._counts["spilled"] += spilled
+                    self._is_full = False
                     return n_bytes, 0 if spilled else n_bytes
             if when_full == "drop":
                 return None
-            self._counts["waited_for_device"] += 1
+            if self._control.is_stopping and not self._announcer.n_inside:
+                return None  # nothing of ours will make room, and nobody waits for this timeframe
+            self._heed_full(total, spills=spills)
             since = time.monotonic()
             await self._announcer.wait_room(FULL_S)
             self._no_pace(since)
+
+    def _heed_full(self, total: int, *, spills: bool) -> None:
+        """Tell, once, that the device is full though nothing of ours is there; ConfigError if it is too small."""
+        self._counts["waited_for_device"] += 1
+        where = f"spool {self._spool.root}"
+        if not spills and total > (size := self._spool.device_bytes):
+            raise ConfigError(
+                f"{where}: a timeframe takes {total / 1e6:.1f} MB, its device holds {size / 1e6:.1f} MB; give another "
+                "folder (--spool) or --when-full spill"
+            )
+        if not self._announcer.n_inside and not self._is_full:
+            self._is_full = True
+            also = f", and neither has {self._spool.spill_root}" if spills else ""
+            self._tell(
+                f"{where}: no room for a timeframe of {total / 1e6:.1f} MB, {self._spool.free_bytes / 1e6:.1f} MB are "
+                f"free{also}; waiting for others to make room"
+            )
 
     # -- what it tells
 

@@ -205,6 +205,12 @@ class Spool:
         device = os.statvfs(self.root)
         return device.f_bavail * device.f_frsize
 
+    @property
+    def device_bytes(self) -> int:
+        """What the device of the spool holds when nothing is on it [bytes]."""
+        device = os.statvfs(self.root)
+        return device.f_blocks * device.f_frsize
+
     def remove(self) -> None:
         """Remove all of it; called by its owner at the end."""
         for root in (self.root, self.spill_root):
