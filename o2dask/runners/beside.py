@@ -222,7 +222,9 @@ class Beside:
 
     def _give(self, name: str, ref: TimeframeRef) -> None:
         path = file_of(f"{self.folder}/{name}", ref.id)
-        if ref.id not in self._replayed:
+        if ref.id in self._replayed:
+            self._keepers[name].conclude(ref.id)
+        else:
             self.late.given(name, ref)
         if Path(path).exists():
             self._keepers[name].give(ref, path)

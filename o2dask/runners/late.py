@@ -67,7 +67,7 @@ class LateBook:
     units : iterable of BesideUnit
         All that run there; those count of which the sink keeps anything.
     conclude : callable
-        Called with the name of a unit and a timeframe that is committed or set aside, or was so by an earlier run.
+        Called with the name of a unit and a timeframe that is committed or set aside.
 
     Attributes
     ----------
@@ -99,19 +99,22 @@ class LateBook:
             self._awaited.setdefault(ref.id, (ref, set()))[1].add(name)
 
     def made(self, name: str, timeframe: TimeframeId, error: Exception | None) -> None:
-        """Note, in any thread, that a unit has left what it makes of a timeframe, or failed."""
-        if name in self._names:
+        """Note, in any thread, that a unit has left what it makes of a timeframe, or failed.
+
+        Of one that an earlier run has committed nobody needs it: the unit only gets its state again.
+        """
+        if name not in self._names:
+            return
+        if timeframe in self._awaited:
             self._told.append((name, timeframe, error))
             self.wake()
+        else:
+            self._forget(timeframe)
 
     def take(self) -> Iterator[tuple[TimeframeRef, Exception | None]]:
         """Yield timeframes that wait for their commit only, or the error that one of the units has met."""
         while self._told:
             name, id_, error = self._told.popleft()
-            if id_ not in self._awaited:  # committed by an earlier run: it was needed for the state only
-                self._forget(id_)
-                self._conclude(name, id_)
-                continue
             ref, names = self._awaited[id_]
             names.discard(name)
             if error is not None:

@@ -7,13 +7,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from beside_flows import result
 from late_flows import FatalOnce, late_flow, timeframes
 from runner_flows import StopAfter
 
+from o2dask.columns import Columns, Schema
 from o2dask.errors import ConfigError
 from o2dask.runners.batch import run_batch
+from o2dask.runners.beside import Beside, leave
 from o2dask.runners.beside_plan import split
 from o2dask.runners.folder import FolderSink
 from o2dask.runners.inline import run_inline
@@ -142,6 +145,21 @@ def test_a_stream_commits_the_bytes_of_inline(tmp_path, scheduler_address) -> No
     report = run_stream(late_flow(str(tmp_path)), source, FolderSink(str(tmp_path / "out")), settings=settings)
     assert report.ok and report.n_committed == 25, report
     assert contents(tmp_path / "out") == want
+
+
+def test_what_was_committed_after_the_last_snapshot_is_taken_up_though_nothing_is_left_to_do(tmp_path) -> None:
+    topology, refs = late_flow(str(tmp_path)), timeframes(5)
+    _, (unit,) = split(topology, ("*",))
+    digits = {unit.inputs[0]: Columns(Schema.infer("TST/DIGITS", {"x": np.arange(3)}), {"x": np.arange(3)})}
+    (tmp_path / "beside/mean").mkdir(parents=True)
+    for ref in refs:
+        leave(str(tmp_path / "beside"), unit, ref, digits)
+    with Beside(topology, (unit,), tmp_path / "beside", resume=True) as beside:
+        beside.begin((), lambda ref: True)
+        beside.close()
+        assert sum(told.counters.get("mean.seen", 0) for told in beside.take_told()) == 5
+    assert result(tmp_path)[1] == [0, 1, 2, 3, 4]
+    assert (tmp_path / "beside/mean/snapshot.npz").exists() and not list((tmp_path / "beside").rglob("TF_*"))
 
 
 def test_an_ordered_processor_can_end_the_run(tmp_path, scheduler_address) -> None:
