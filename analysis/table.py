@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Row", "Table"]
 
+KEPT_ROWS = 1 << 17
+"""Rows up to which a table keeps what it computed: ``tracks[tracks.eta() < 1].eta()`` computes it once. The copies of
+longer columns would leave the cache, and compiled loops are as fast then."""
+
 
 class Table:
     """Rows of a table under O2's names: ``tracks.pt()`` is an array, ``tracks[0]`` a row, ``tracks[mask]`` a table.
@@ -36,6 +40,8 @@ class Table:
         self._rows = rows
         self._levels = levels
         self._taken: dict[tuple[str, str], Any] = {}
+        self._computed: dict[str, tuple[Any, np.ndarray]] = {}
+        self._chosen: tuple[dict[str, tuple[Any, np.ndarray]], Any] = {}, None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle which rows are meant, not what was read of them."""
@@ -60,7 +66,12 @@ class Table:
             return self._element(int(item))
         if self._levels:
             return self._select_nested(item)
-        return Table(self._group, indices.pick(self._rows, _plain(item)))
+        item = _plain(item)
+        chosen = Table(self._group, indices.pick(self._rows, item))
+        if self._computed:
+            is_mask = isinstance(item, np.ndarray) and item.dtype == bool
+            chosen._chosen = self._computed, np.flatnonzero(item) if is_mask else item
+        return chosen
 
     def __len__(self) -> int:
         if not self._levels:
@@ -141,8 +152,26 @@ class Table:
             return self._column(getter.tree, getter.column)
         if getter.kind == "has":
             return _has(getter.index, self._column(getter.tree, getter.column))
+        is_short = not arguments and indices.n_of(self._rows) <= KEPT_ROWS
+        if is_short and (known := self._known(getter)) is not None:
+            return known
         self._load(getter)
-        return self._compute(getter, arguments, {})
+        values = self._compute(getter, arguments, {})
+        if is_short and isinstance(values, np.ndarray):
+            self._computed[getter.name] = getter.formula, values.copy()  # the caller may change what it gets
+        return values
+
+    def _known(self, getter: Getter) -> Any:
+        """Return values of a formula that were computed before, for these rows or for those they were chosen from."""
+        formula, values = self._computed.get(getter.name, (None, None))
+        if values is None or formula is not getter.formula:
+            before, item = self._chosen
+            formula, values = before.get(getter.name, (None, None))
+            if values is None or formula is not getter.formula:
+                return None
+            values = values[item]
+            self._computed[getter.name] = formula, values
+        return values.copy()
 
     def _compute(self, getter: Getter, arguments: Mapping[str, Any], done: dict[str, Any]) -> Any:
         """Return the values of a formula, or of a stored column that one reads; `done` keeps those it has in common."""
