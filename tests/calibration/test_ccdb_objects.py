@@ -1,14 +1,19 @@
 """ROOT objects as O2 puts them into CCDB, written by ROOT: read, and used by processors like any other condition."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from o2dask.conditions import FOREVER_MS, open_store
 from o2dask.conditions.content import root_members
 from o2dask.conditions.errors import ConditionError
 from o2dask.conditions.fetcher import ConditionFetcher
+from o2dask.conditions.root_objects import _Reader
 from o2dask.context import ProcessingContext
 from o2dask.reco.calibration import root
 from o2dask.reco.calibration.inputs import calibration, condition_inputs
@@ -110,3 +115,17 @@ def test_all_is_read_and_damage_is_told(store, kind) -> None:
         store.put(kind.path, BYTES[kind][:cut], 0, FOREVER_MS)
         with pytest.raises(ConditionError, match=kind.path):
             root_members(stored(store, kind))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 75), st.integers(0, 255), st.integers(0, 76))
+def test_whatever_the_bytes_are_it_is_read_or_told(position, value, length) -> None:
+    """The uncompressed bytes of a beam spot, one changed and the end cut off: no hang, no memory, no other error."""
+    key = uproot.open(io.BytesIO(BYTES[MeanVertex])).key("ccdb_object")
+    raw = bytearray(np.asarray(key.get_uncompressed_chunk_cursor()[0].raw_data, np.uint8).tobytes())
+    raw[position] = value
+    reader = _Reader(bytes(raw[:length]), key._file.streamers)
+    try:
+        assert set(reader.object("o2::dataformats::MeanVertexObject")) == {"mPos", "mCov", "mSlopeX", "mSlopeY"}
+    except ValueError as error:
+        assert str(error)
