@@ -14,6 +14,15 @@ def stream_cluster():
 
 
 @pytest.fixture(scope="session")
+def cluster():
+    """Two worker processes on a scheduler of their own: their start takes seconds."""
+    from o2dask.runners.testing import workers
+
+    with workers(2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def stream_client(stream_cluster):
     from o2dask.stream.queue import install
 

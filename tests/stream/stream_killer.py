@@ -43,26 +43,41 @@ def victims(driver: subprocess.Popen) -> dict[str, list[int]]:
 
 
 def run_with_kills(
-    ctf: str, folder: Path, n_kills: int, *, rate: float, seed: int, pause_s: float, driver_share: float = 0.1
+    ctf: str,
+    folder: Path,
+    n_kills: int,
+    *,
+    rate: float,
+    seed: int,
+    pause_s: float,
+    driver_share: float = 0.1,
+    hurry: bool = False,
 ) -> Counter:
     """Run a stream over `ctf` into `folder` to its end, with `n_kills` kills; return how many of each kind there were.
 
-    A driver that was killed is started again. Between kills at least one timeframe is committed, or `pause_s` [s] pass.
+    A driver that was killed is started again. Between kills at least one timeframe is committed and about `pause_s` [s]
+    pass. With `hurry`, what is left after the last kill goes as fast as it can: so a rate can be low enough that a slow
+    machine sees all kills, and a fast one need not wait for the end.
     """
     rng, kills = random.Random(seed), Counter()
+    others = [kind for kind in KINDS if kind != "driver"]
     (folder / "shm").mkdir(parents=True, exist_ok=True)
     with (folder / "driver.log").open("ab") as log:
         driver = start(ctf, folder, rate, log)
         try:
-            before = n_committed(folder)
+            before, wish, wishes = n_committed(folder), "", []
             while driver.poll() is None:
-                time.sleep(rng.uniform(0.5, 1.5) * pause_s)
-                if sum(kills.values()) >= n_kills or n_committed(folder) == before:
+                is_done = sum(kills.values()) >= n_kills
+                if is_done and hurry:
+                    (folder / "hurry").touch()
+                if is_done or n_committed(folder) == before:
+                    time.sleep(0.05)
                     continue  # nothing got anywhere since the last kill: not yet
-                found = victims(driver)
-                others = [kind for kind in KINDS if kind != "driver"]
-                wish = "driver" if rng.random() < driver_share else rng.choice(others)
-                if not (pids := found.get(wish)):
+                wishes = wishes or rng.sample(others, len(others))  # each kind once before any comes twice
+                wish = wish or ("driver" if rng.random() < driver_share else wishes.pop())
+                if not (pids := victims(driver).get(wish)):
+                    wish = ""  # there is none now
+                    time.sleep(0.05)
                     continue
                 before = n_committed(folder)
                 with suppress(ProcessLookupError):
@@ -71,6 +86,8 @@ def run_with_kills(
                 if wish == "driver":
                     driver.wait()
                     driver = start(ctf, folder, rate, log)
+                wish = ""
+                time.sleep(rng.uniform(0.5, 1.5) * pause_s)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(driver.pid, signal.SIGKILL)

@@ -4,8 +4,8 @@ import threading
 import time
 
 import numpy as np
-import pytest
 from distributed import Client
+from stream_tools import eventually
 
 import o2dask as o2
 from o2dask.monitoring.events import RunStarted, TimeframeCommitted, TimeframeQuarantined, TimeframeStarted
@@ -13,7 +13,6 @@ from o2dask.runners.announce import Announced
 from o2dask.runners.batch import run_batch
 from o2dask.runners.nothing import NoSink
 from o2dask.runners.settings import BatchSettings
-from o2dask.runners.testing import workers
 from o2dask.services import Axis, Histograms
 from o2dask.specs import DataProcessorSpec, WorkflowSpec
 from o2dask.timeframe import TimeframeId, enumerated
@@ -27,12 +26,6 @@ def fill(ctx):
     time.sleep(0.02)
     if ctx.timeframe.tf_counter == 3:
         raise ValueError("poison")
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with workers(1) as cluster:
-        yield cluster
 
 
 def topology():
@@ -60,10 +53,7 @@ def test_a_run_on_workers_is_seen_as_it_is(cluster):
             time.sleep(0.1)
         run.join()
         announced_last = announced.state
-        until = time.monotonic() + 10
-        while view.status != "STOPPED" and time.monotonic() < until:
-            time.sleep(0.05)
-        time.sleep(0.5)
+        eventually(lambda: view.status == "STOPPED" and view.state["committed"] == 59)
         state = view.state
     assert (announced_last["committed"], announced_last["quarantined"], announced_last["in_flight"]) == (59, 1, 0)
     assert (state["committed"], state["quarantined"], state["window"]) == (59, 1, 4)
@@ -83,12 +73,8 @@ def test_histograms_of_a_run_are_there_when_it_is_over(cluster):
                 len(run_batch(topology(), enumerated(3), NoSink(), settings=settings, progress=announced).committed)
                 == 3
             )
-        until = time.monotonic() + 10
-        while time.monotonic() < until and view.status != "STOPPED":
-            time.sleep(0.05)
-        while time.monotonic() < until and not view.histograms:
-            time.sleep(0.05)
-        assert view.histogram("x").values().tolist() == [3.0] * 8
+        eventually(lambda: view.status == "STOPPED" and view.histograms)
+        eventually(lambda: view.histogram("x").values().tolist() == [3.0] * 8)  # no more those of the run before
 
 
 def test_a_description_that_fails_is_told_and_ends_nothing(cluster):
@@ -104,8 +90,6 @@ def test_a_description_that_fails_is_told_and_ends_nothing(cluster):
                 announced(TimeframeStarted(timeframe=tf))
             announced(TimeframeCommitted(timeframe=tf))
             announced(TimeframeQuarantined(timeframe=tf, reason=""))
-            until = time.monotonic() + 10
-            while time.monotonic() < until and view.state.get("workflow") != "hurt":
-                time.sleep(0.05)
+            eventually(lambda: view.state.get("workflow") == "hurt")
             assert view.state["fault"] == "KeyError: 'queue is gone'"
             assert view.state["in_flight"] == 1 and view.status == "RUNNING"

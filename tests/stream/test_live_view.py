@@ -126,7 +126,7 @@ def client(cluster):
         yield client
 
 
-def until(check, seconds=10.0):
+def until(check, seconds=60.0):
     end = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < end

@@ -59,7 +59,7 @@ class Receiver:
                 return
 
     def result(self):
-        self._thread.join(20.0)
+        self._thread.join(120.0)
         assert not self._thread.is_alive(), f"no end after {dict(self.source.counters)}"
         return self.found
 
@@ -142,12 +142,12 @@ def test_ctrl_c_ends_a_loop_in_good_order(ctf):
     command = [sys.executable, "-c", code, "readout", ctf, "--to", receiver.address, "--loop", "--rate", "50"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while len(receiver.found) < 3:
             assert time.monotonic() < until and process.poll() is None
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     found = receiver.result()
@@ -163,7 +163,7 @@ def test_what_is_on_the_wire_is_o2s(ctf):
         thread = threading.Thread(target=readout, args=(ctf, "--to", f"tcp://127.0.0.1:{port}", "--timeframes", 2))
         thread.start()
         first, second, end = (plain.recv_multipart() for _ in range(3))
-        thread.join(20)
+        thread.join(120)
     assert len(first) == len(second) == 4
     magic, size, flags, version, kind = struct.unpack_from("<4sIII8s", second[0])
     assert (magic, size, flags & 1, version, kind) == (b"O2O2", 96, 1, 3, b"DataHead")

@@ -44,17 +44,17 @@ def port():
 def device(port):
     with zmq.Context() as context, context.socket(zmq.PUSH) as push:
         push.setsockopt(zmq.IMMEDIATE, 1)
-        push.setsockopt(zmq.SNDTIMEO, 20_000)
+        push.setsockopt(zmq.SNDTIMEO, 120_000)
         push.linger = 1000
         push.connect(f"tcp://127.0.0.1:{port}")
         yield push
 
 
 def settings(port, query="", **more):
-    return StreamSettings(source=f"tcp://127.0.0.1:{port}{query}", timeout_s=5.0, **more)
+    return StreamSettings(source=f"tcp://127.0.0.1:{port}{query}", timeout_s=60.0, **more)
 
 
-def collect(stream, ready, n=None, within=40.0):
+def collect(stream, ready, n=None, within=120.0):
     """Return timeframes and their data until the stream is over, or `n` are there."""
     found, until = {}, time.monotonic() + within
     while not stream.feed.is_over and len(found) != n:
@@ -92,7 +92,7 @@ def test_a_readout_that_is_killed_listens_again_and_the_device_goes_on(stream_cl
         assert set(collect(stream, ready, n=1)) == {timeframe(0)}
         os.kill(stream.supervisor.pids["readout-0"], signal.SIGKILL)
         sent = 0
-        until, found = time.monotonic() + 40, {}
+        until, found = time.monotonic() + 120, {}
         while len(found) < 5:
             assert time.monotonic() < until, f"sent {sent}, {stream.parts.status()}"
             sent += 1
