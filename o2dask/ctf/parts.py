@@ -5,9 +5,10 @@ an open part keeps its memory after it is unlinked.
 """
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,20 +21,39 @@ from o2dask.errors import ConfigError
 from o2dask.specs import DataRef
 from o2dask.timeframe import TimeframeId, TimeframeRef
 
-__all__ = ["read_parts", "write_part"]
+__all__ = ["folder_name", "read_parts", "write_part"]
 
 _OPTIONS = pa.ipc.IpcWriteOptions()
 """Given, or pyarrow looks into the environment for each file."""
 
 
+def folder_name(timeframe: TimeframeId) -> str:
+    """Return the name of the folder that holds the parts of a timeframe."""
+    return f"TF_{timeframe.run}_{timeframe.tf_counter}_{timeframe.first_orbit}_{timeframe.n_orbits}"
+
+
 def write_part(path: str, timeframe: TimeframeId, batch: pa.RecordBatch) -> None:
-    """Write a CTF file of one timeframe to `path`, its bytes copied once; OSError if it cannot be written."""
+    """Write a CTF file of one timeframe to `path`, its bytes copied once; OSError if it cannot be written.
+
+    A file that is there is overwritten in its place, which costs a third of a new one in memory.
+    """
     identity = {IDENTITY_KEY: identity_to_bytes(timeframe)}
-    with (
-        pa.OSFile(path, "wb") as file,
-        pa.ipc.new_file(file, CTF_SCHEMA.with_metadata(identity), options=_OPTIONS) as writer,
-    ):
+    schema = CTF_SCHEMA.with_metadata(identity)
+    with _opened(path) as file, pa.ipc.new_file(file, schema, options=_OPTIONS) as writer:
         writer.write_batch(batch, custom_metadata=identity)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    try:
+        there = open(path, "r+b", buffering=0)  # noqa: PTH123, SIM115
+    except FileNotFoundError:
+        with pa.OSFile(path, "wb") as file:
+            yield file
+        return
+    with there:
+        yield pa.PythonFile(there, "w")
+        there.truncate()
 
 
 def read_parts(ref: TimeframeRef, select: Sequence[str] | None = None) -> dict[DataRef, Columns]:

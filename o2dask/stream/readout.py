@@ -306,7 +306,9 @@ class _Readout:
             fits = self._announcer.fits(total) and not (spills and self._announcer.is_full)
             for spilled in [False] * fits + [True] * spills:
                 with suppress(SpoolFullError):
-                    n_bytes = self._spool.write(timeframe, self._settings.readout, write, spilled=spilled)
+                    n_bytes = self._spool.write(
+                        timeframe, self._settings.readout, write, spilled=spilled, expected=batch.nbytes
+                    )
                     self._counts["spilled"] += spilled
                     self._is_full = False
                     return n_bytes, 0 if spilled else n_bytes

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from o2dask.ctf.parts import folder_name
 from o2dask.errors import CommitError, ConfigError
+from o2dask.stream import freed
 from o2dask.stream.errors import SpoolFullError
 from o2dask.timeframe import TimeframeId
 
@@ -75,18 +77,25 @@ class Spool:
         for root in roots:
             remove_stale(str(root.parent), keep=session if take_over else "")
             _own(root, keep)
+        freed.prepare(str(roots[0]))
         return cls(*map(str, roots))
 
     def folder(self, timeframe: TimeframeId) -> str:
         """Return the folder of a timeframe."""
-        return f"{self.root}/TF_{timeframe.run}_{timeframe.tf_counter}_{timeframe.first_orbit}_{timeframe.n_orbits}"
+        return f"{self.root}/{folder_name(timeframe)}"
 
     def part(self, timeframe: TimeframeId, readout: int) -> str:
         """Return the file of a part."""
         return f"{self.folder(timeframe)}/{readout}.ctf"
 
     def write(
-        self, timeframe: TimeframeId, readout: int, write: Callable[[str], None], *, spilled: bool = False
+        self,
+        timeframe: TimeframeId,
+        readout: int,
+        write: Callable[[str], None],
+        *,
+        spilled: bool = False,
+        expected: int = 0,
     ) -> int:
         """Put a part in place, overwriting one of that name; return its size [bytes].
 
@@ -95,9 +104,11 @@ class Spool:
         timeframe, readout : TimeframeId, int
             Which part.
         write : callable
-            Called with the path to write to.
+            Called with the path to write to; a file may be there, to be overwritten and cut.
         spilled : bool
             Write it to the spill folder and a link here.
+        expected : int
+            How large about it will be [bytes]: a large one is written over the file of one that was settled.
 
         Raises
         ------
@@ -109,7 +120,9 @@ class Spool:
         root = self.spill_root if spilled else self.root
         aside = f"{root}/.{readout}.aside"
         try:
-            write(aside)
+            if not spilled:
+                freed.take(root, aside, expected)
+            self._fill(aside, write)
             n_bytes = os.stat(aside).st_size  # noqa: PTH116  (a third of the time of Path's)
             if spilled:
                 self._link(timeframe, readout, aside)
@@ -125,6 +138,14 @@ class Spool:
                 f"cannot write {aside}: {cause.strerror or cause}; choose another spool folder"
             ) from error
         return n_bytes
+
+    def _fill(self, aside: str, write: Callable[[str], None]) -> None:
+        try:
+            write(aside)
+        except OSError:
+            if not freed.forget(self.root):
+                raise
+            write(aside)  # the files that were kept may have been what was lacking
 
     def _place(self, timeframe: TimeframeId, readout: int, aside: str) -> None:
         """Rename a file into the folder of its timeframe, which `discard` of another readout may just remove."""
@@ -163,7 +184,8 @@ class Spool:
         folder = self.folder(timeframe)
         with suppress(OSError):
             for name in os.listdir(folder):  # noqa: PTH208
-                self._remove(f"{folder}/{name}")
+                if not freed.keep(self.root, f"{folder}/{name}"):
+                    self._remove(f"{folder}/{name}")
             os.rmdir(folder)  # noqa: PTH106
 
     def _remove(self, part: str) -> None:
@@ -192,7 +214,7 @@ class Spool:
             for name in names:
                 with suppress(OSError):
                     total += 0 if name == _OWNER else os.lstat(f"{folder}/{name}").st_size
-        return total
+        return total - freed.free_bytes(self.root)
 
     def clear(self) -> None:
         """Remove all parts."""
@@ -201,9 +223,9 @@ class Spool:
 
     @property
     def free_bytes(self) -> int:
-        """What is free on the device of the spool [bytes]."""
+        """What is free on the device of the spool, or can be had at once [bytes]."""
         device = os.statvfs(self.root)
-        return device.f_bavail * device.f_frsize
+        return device.f_bavail * device.f_frsize + freed.free_bytes(self.root)
 
     @property
     def device_bytes(self) -> int:
