@@ -1,4 +1,7 @@
-"""The final fit: one track inwards through its clusters; the same body runs over tracks on the CPU and on a GPU."""
+"""The final fit: one track inwards through its clusters; the body runs over tracks on a GPU.
+
+On a CPU `kernels_lanes` fits eight side by side by the same formulas, and hands on to it what needs another start.
+"""
 
 import math
 
