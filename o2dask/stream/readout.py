@@ -32,6 +32,8 @@ BREATH_S = 0.002
 """Longest that parts are made before the announcer has its turn [s]."""
 FULL_S = 1.0
 """How often a full device is tried again when nothing of ours leaves it [s]."""
+TELL_VAIN = 3
+"""How often a device is found full of what is not ours before that is told: once or twice, what we know may be old."""
 MAX_TOLD = 100
 """Most lines that a readout says; what it counts is in its reports."""
 SILENT_S = 5.0
@@ -118,7 +120,7 @@ class _Readout:
         self._pending: asyncio.Task[Any] | None = None
         self._heard_s, self._is_silent = time.monotonic(), False
         self._patience_s = 0.0
-        self._is_full = False
+        self._n_vain = 0
 
     async def begin(self) -> None:
         """Ask how far the last process came, and clear away what it had written and not announced."""
@@ -310,7 +312,7 @@ class _Readout:
                         timeframe, self._settings.readout, write, spilled=spilled, expected=batch.nbytes
                     )
                     self._counts["spilled"] += spilled
-                    self._is_full = False
+                    self._n_vain = 0
                     return n_bytes, 0 if spilled else n_bytes
             if when_full == "drop":
                 return None
@@ -330,8 +332,8 @@ class _Readout:
                 f"{where}: a timeframe takes {total / 1e6:.1f} MB, its device holds {size / 1e6:.1f} MB; give another "
                 "folder (--spool) or --when-full spill"
             )
-        if not self._announcer.n_inside and not self._is_full:
-            self._is_full = True
+        self._n_vain = 0 if self._announcer.n_inside else self._n_vain + 1
+        if self._n_vain == TELL_VAIN:
             also = f", and neither has {self._spool.spill_root}" if spills else ""
             self._tell(
                 f"{where}: no room for a timeframe of {total / 1e6:.1f} MB, {self._spool.free_bytes / 1e6:.1f} MB are "
