@@ -4,6 +4,8 @@ Knows what `monitoring.board` announces and how to ask a scheduler for it; nothi
 for a viewer and does not notice one, unless that asks it to pause, to go on, to stop, or for another rate.
 """
 
+import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -49,6 +51,7 @@ def connect(address: str, *, timeout_s: float = 5.0) -> "LiveView":
     """
     from distributed import Client
 
+    logging.getLogger("distributed.client").addFilter(_is_not_the_end)
     try:
         client = Client(address, timeout=timeout_s, set_as_default=False, name="o2dask-live")
     except (OSError, ValueError, TimeoutError) as error:
@@ -260,6 +263,13 @@ class LiveView:
             raise KeyError(f"histogram {name!r} is filled by several: say {', '.join(one.key for one in found)}")
         hint = did_you_mean(name, list(known)) or f"; there are {', '.join(known) or 'none yet'}"
         raise KeyError(f"no histogram {name!r}{hint}")
+
+
+def _is_not_the_end(record: logging.LogRecord) -> bool:
+    """Return whether Dask has more to say than that a scheduler is gone, or that it was not waited for."""
+    error = record.exc_info[1] if record.exc_info else None
+    is_cancelled = isinstance(error, asyncio.CancelledError)
+    return not is_cancelled and not str(record.msg).startswith("Failed to reconnect to scheduler")
 
 
 def _status(state: Mapping[str, Any], is_connected: bool) -> str:

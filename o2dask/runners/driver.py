@@ -92,6 +92,8 @@ class Driver:
         self._late: deque[dict[str, str]] = deque()
         self._window = Window(settings.window or max(4, 2 * n), backend.budget, n, MemoryModel(settings.expansion))
         self._pacer = Pacer(n)
+        # Alone it has a task per step all the same: if its worker dies, the step is told.
+        self._is_one_task = len(run.tasks) == 1 and not run.late
         may_group = len(run.fused) == 1 and not self._pipelines and not run.late
         self._grouping = Grouping(settings.group if may_group else 1, n)
         self._most_ready = 2 * n
@@ -110,11 +112,12 @@ class Driver:
 
     @property
     def window(self) -> dict[str, int]:
-        """What is in flight, and waits to be sent: read by others while it runs."""
+        """Timeframes in flight and ready to be sent, places taken (by one, or a group) of how many: read by others."""
         return {
             "in_flight": len(self._inside) - len(self._ready),
-            "ready": len(self._ready),
-            "groups": len(self._window),
+            "waiting": len(self._ready),
+            "places": len(self._window),
+            "window": self._window.max_count,
         }
 
     def run(self, figures: Callable[[], Mapping[str, Any]] = dict) -> RunReport:
@@ -236,7 +239,8 @@ class Driver:
         attempt = f"{self._session}-{number}"
         feedback = self._beside.feedback
         errands = [Errand(one, feedback, self._beside.wanted(one)) for one in refs]
-        if len(refs) > 1 or (not is_alone and self._grouping.are_small and self._grouping.fits(ref)):
+        is_small = self._grouping.are_small and self._grouping.fits(ref)
+        if len(refs) > 1 or (not is_alone and (is_small or self._is_one_task)):
             graph, tail = group_graph(self._run, errands, attempt, self._backend.without)
         else:
             graph, tail = timeframe_graph(self._run, errands[0], attempt, self._backend.without)

@@ -225,12 +225,16 @@ def _figures(
 def _state(stream: Stream, driver: Driver, control: StreamControl) -> dict[str, Any]:
     """Return what a viewer sees beyond what events tell."""
     state = str(stream.supervisor.state).upper()
-    status = stream.parts.status()
-    return {
+    status, built, feed = stream.parts.status(), stream.timeframes.status(), dict(stream.feed.status())
+    counts = status["counts"]
+    shown = ("ready", "leased", "timeframes", "bytes", "max_timeframes", "max_bytes", "oldest_s", "counts")
+    return driver.window | {
         "state": "DRAINING" if control.is_set() and state != "STOPPED" else state,
         "queues": {
-            "parts": {name: status[name] for name in ("ready", "leased", "timeframes", "bytes", "oldest_s")},
-            "timeframes": dict(stream.feed.status()),
+            "parts": {name: status[name] for name in shown},
+            "timeframes": feed | {"leased": feed["out"]},
         },
-        "window": driver.window,
+        "lag_s": max(status["oldest_s"], built["oldest_s"]),
+        "dropped": sum(counts.get(name, 0) for name in _LOST),
+        "incomplete": counts.get("incomplete_passed", 0),
     }

@@ -104,6 +104,11 @@ class Window:
         return len(self._inside)
 
     @property
+    def max_count(self) -> int:
+        """Most timeframes that may be in flight."""
+        return self._max_count
+
+    @property
     def n_bytes(self) -> int:
         """What those in flight are thought to take now [bytes]; grows and shrinks with what is learnt."""
         return sum(self._model.estimate(ref) for ref in self._inside.values())

@@ -60,13 +60,19 @@ def _rows(state: Mapping[str, Any], rate: float) -> list[tuple[str, str]]:
     rows = [
         ("committed", f"{state.get('committed', 0):,}"),
         ("rate", f"{rate:.1f} TF/s"),
-        ("in flight", f"{state.get('in_flight', 0)} of {state.get('window', 0)}"),
+        ("in flight", _in_flight(state)),
         ("workers", f"{state.get('n_workers', 0)}, {100 * state.get('busy_fraction', 0.0):.0f} % busy"),
     ]
     if state.get("lag_s"):
         rows.append(("oldest uncommitted", f"{state['lag_s']:.1f} s"))
     names = ("quarantined", "dropped", "incomplete", "redelivered")
     return rows + [(name, f"{state[name]:,}") for name in names if state.get(name)]
+
+
+def _in_flight(state: Mapping[str, Any]) -> str:
+    """Return how many timeframes are in flight, and how many of the places in the window they take in groups."""
+    n, places, window = state.get("in_flight", 0), state.get("places"), state.get("window", 0)
+    return f"{n:,} of {window}" if places in (None, n) else f"{n:,}, in {places} of {window} places"
 
 
 def _queues(state: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -126,6 +126,12 @@ def test_a_stream_is_paused_slowed_down_and_stopped_from_outside(running, capsys
         still = wait_for(view, lambda state: state["in_flight"] == 0)
         time.sleep(1.2)
         assert view.status == "PAUSED" and view.state["committed"] == still["committed"]
+        state = view.state
+        assert (state["places"], state["in_flight"], state["window"]) == (0, 0, 4) and state["lag_s"] > 1.0
+        parts = state["queues"]["parts"]
+        assert parts["counts"]["built"] > 5 and parts["timeframes"] <= parts["max_timeframes"]
+        html = view._repr_html_()
+        assert "0 of 4" in html and "timeframes in its room" in html and "{" not in html
         view.set_rate(2.0).resume()
         assert view.status == "RUNNING"
         queues = lambda state: sum(queue["ready"] for queue in state["queues"].values())  # noqa: E731
