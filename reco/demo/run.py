@@ -41,7 +41,7 @@ def run_demo(settings: DemoSettings, out: Path) -> bool:
 
     with step("simulate and compress"):
         simulated = simulate(settings, ctf)
-    with step("reconstruct on Dask and write AOD"):
+    with step(f"reconstruct on Dask{' as a stream' * settings.stream} and write AOD"):
         reconstructed = reconstruct(settings, ctf, aod)
     if not (simulated.ok and reconstructed.ok):
         console.print(f"[red]failed[/] simulation: {simulated}\n       reconstruction: {reconstructed}")
@@ -56,7 +56,7 @@ def run_demo(settings: DemoSettings, out: Path) -> bool:
     captions = {_CAPTIONS[name]: path for name, path in drawn.items()}
     report = write_report(out / "report.html", figures, pull_widths(performance), captions)
     figures["files"] = (
-        f"{ctf}, {aod}{'/'} ({len(reconstructed.committed)} dataframes), {out / 'AO2D.root'}, {report}, {plots}/"
+        f"{ctf}, {aod}{'/'} ({reconstructed.n_committed} dataframes), {out / 'AO2D.root'}, {report}, {plots}/"
     )
     _show(console, figures)
     return True
@@ -91,7 +91,7 @@ def _figures(simulated: RunReport, reconstructed: RunReport, performance: Perfor
     native = n_clusters * NATIVE_BYTES
     wall = reconstructed.wall_s
     return {
-        "timeframes": str(len(reconstructed.committed)),
+        "timeframes": f"{reconstructed.n_committed}{_read_out(reconstructed)}",
         "collisions simulated": str(performance.n_collisions),
         "collisions reconstructed": str(performance.n_vertices),
         "clusters": f"{n_clusters:,}",
@@ -105,6 +105,13 @@ def _figures(simulated: RunReport, reconstructed: RunReport, performance: Perfor
         "throughput": f"{n_clusters / wall / 1e6:.2f} M clusters/s on {reconstructed.n_workers} workers, "
         f"start-up and compilation included ({wall:.1f} s)",
     }
+
+
+def _read_out(report: RunReport) -> str:
+    """Return how timeframes came, if that was as a stream."""
+    if not report.source:
+        return ""
+    return f", streamed, built of {report.source['in']} parts"
 
 
 def _show(console: Console, figures: dict[str, str]) -> None:

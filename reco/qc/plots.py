@@ -227,7 +227,8 @@ def plot_timeframe(clusters: Mapping[str, np.ndarray], on_track: Mapping[str, An
     )
     side.axvspan(start, stop, color="tab:red", alpha=0.15)
     side.set(xlabel="time in the timeframe [us]", ylabel="y [cm]")
-    side.set_title(f"the whole timeframe: {len(clusters['x']):,} clusters, one of {step} shown", fontsize=12)
+    shown = f", one of {step} shown" if step > 1 else ""
+    side.set_title(f"the whole timeframe: {len(clusters['x']):,} clusters{shown}", fontsize=12)
     return _save(figure, path)
 
 
