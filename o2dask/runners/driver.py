@@ -37,9 +37,8 @@ from o2dask.timeframe import TimeframeId, TimeframeRef
 __all__ = ["Driver"]
 
 IDLE_S = 0.25
-"""Longest sleep of the driver [s]; whatever comes back wakes it at once. Shorter costs CPU, longer delays deadlines."""
-SAMPLE_S = 0.25
-"""How often the state of the window is noted for the report [s]."""
+"""Longest sleep of the driver [s]; whatever comes back wakes it at once. Shorter costs CPU, longer delays deadlines.
+So often the state of the window is noted for the report, too."""
 
 
 @dataclass(slots=True)
@@ -83,8 +82,7 @@ class Driver:
         self._pipelines = sorted({p.pipeline for p in run.topology.processors if p.pipeline > 1})
         self._feed, self._ledger, self._backend, self._run, self._stop = feed, ledger, backend, run, stop
         self._is_paused: Callable[[], bool] = getattr(stop, "is_paused", lambda: False)
-        self._is_halted = False
-        self._deadline_s = settings.deadline_s
+        self._is_halted, self._deadline_s = False, settings.deadline_s
         self._ready: deque[TimeframeRef] = deque()
         self._suspects: deque[TimeframeRef] = deque()
         self._inside: dict[TimeframeId, TimeframeRef] = {}
@@ -92,8 +90,6 @@ class Driver:
         self._late: deque[dict[str, str]] = deque()
         self._window = Window(settings.window or max(4, 2 * n), backend.budget, n, MemoryModel(settings.expansion))
         self._pacer = Pacer(n)
-        # Alone it has a task per step all the same: if its worker dies, the step is told.
-        self._is_one_task = len(run.tasks) == 1 and not run.late
         may_group = len(run.fused) == 1 and not self._pipelines and not run.late
         self._grouping = Grouping(settings.group if may_group else 1, n)
         self._most_ready = 2 * n
@@ -240,7 +236,7 @@ class Driver:
         feedback = self._beside.feedback
         errands = [Errand(one, feedback, self._beside.wanted(one)) for one in refs]
         is_small = self._grouping.are_small and self._grouping.fits(ref)
-        if len(refs) > 1 or (not is_alone and (is_small or self._is_one_task)):
+        if len(refs) > 1 or (not is_alone and (is_small or self._run.is_one_task)):
             graph, tail = group_graph(self._run, errands, attempt, self._backend.without)
         else:
             graph, tail = timeframe_graph(self._run, errands[0], attempt, self._backend.without)
@@ -371,7 +367,7 @@ class Driver:
 
     def _watch(self, memory: MemoryWatch, *, now_please: bool = False) -> None:
         """Look after workers and deadlines, note how things are, and pass on what the user should know."""
-        if (now := time.time()) - self._sampled >= SAMPLE_S or now_please:
+        if (now := time.time()) - self._sampled >= IDLE_S or now_please:
             self._sampled = now
             self._ledger.timeline.sample(now, len(self._window), self._window.n_bytes, memory.n_bytes)
             self._hear_beside()
