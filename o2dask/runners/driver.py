@@ -89,10 +89,9 @@ class Driver:
         self._flights: dict[str, _Flight] = {}
         self._late: deque[dict[str, str]] = deque()
         self._window = Window(settings.window or max(4, 2 * n), backend.budget, n, MemoryModel(settings.expansion))
-        self._pacer = Pacer(n)
+        self._pacer, self._most_ready = Pacer(n), 2 * n
         may_group = len(run.fused) == 1 and not self._pipelines and not run.late
         self._grouping = Grouping(settings.group if may_group else 1, n)
-        self._most_ready = 2 * n
         self._session, self._count = uuid.uuid4().hex[:8], itertools.count()
         self._worker_s = self._sampled = 0.0
         self._completed = as_completed(loop=backend.client.loop, with_results=True, raise_errors=False)
