@@ -37,8 +37,7 @@ from o2dask.timeframe import TimeframeId, TimeframeRef
 __all__ = ["Driver"]
 
 IDLE_S = 0.25
-"""Longest sleep of the driver [s]; whatever comes back wakes it at once. Shorter costs CPU, longer delays deadlines.
-So often the state of the window is noted for the report, too."""
+"""Longest sleep of the driver, and how often the window is noted for the report [s]; results wake it at once."""
 
 
 @dataclass(slots=True)
