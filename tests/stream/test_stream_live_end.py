@@ -1,6 +1,5 @@
 """What lives and cannot be asked again: it ends after a timeframe that all readouts have, and its silence is told."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -49,9 +48,9 @@ def test_a_device_that_is_silent_does_not_hold_up_the_end_and_what_lacks_its_par
     assert len(ids) == 3 and counts["incomplete_dropped"] == 2
 
 
-def test_the_silence_of_a_device_is_told_once(opened, monkeypatch):
+def test_the_silence_of_a_device_is_told_once(opened, tmp_path):
     told = []
-    with opened("ipc:///dev/shm/o2dask-test-silent-" + str(os.getpid())) as stream:
+    with opened(f"ipc://{tmp_path}/feed") as stream:
         stream.supervisor.listen(told.append)
         stream.supervisor.start()
         wait_until(lambda: told)
