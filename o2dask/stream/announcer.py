@@ -104,9 +104,10 @@ class Announcer:
         the space that those behind need to complete what all wait for.
         """
         room = self._room
-        if self.next_seq <= room.foremost or not room.n_timeframes:
+        if self.next_seq <= room.foremost or not (room.n_timeframes or self._waiting):
             return True
-        return self._spool.free_bytes >= room.to_come + (1 + self._n_readouts) * total_bytes
+        to_come = room.to_come + self._here * (self._n_readouts - 1)  # also of what the queue has not heard of yet
+        return self._spool.free_bytes >= to_come + (1 + self._n_readouts) * total_bytes
 
     async def wait_room(self, timeout_s: float) -> None:
         """Return when a timeframe has left the room, or after `timeout_s`."""

@@ -75,14 +75,7 @@ def test_a_device_that_is_full_is_a_queue_that_is_full(stream_client, tmp_path, 
     with small_device(tmp_path / "shm", "96k") as more:
         if more is None:
             return  # no tmpfs may be mounted here; test_stream_spool has it with a limit on files
-        # Two could wait for each other: one ahead fills the device with halves, and there is no room for the others.
-        n_readouts = 1 if when_full == "block" else 2
-        options = {
-            "n_readouts": n_readouts,
-            "when_full": when_full,
-            "max_bytes": 1 << 30,
-            "base": str(tmp_path / "shm"),
-        }
+        options = {"n_readouts": 2, "when_full": when_full, "max_bytes": 1 << 30, "base": str(tmp_path / "shm")}
         options |= {"spill": str(tmp_path / "disk")} if when_full == "spill" else {}
         with open_stream(stream_client, StreamSettings(source=f"replay:{ctf}", **options)) as stream:
             ids = drain(started(stream), each=check_bytes, slow_s=0.01)
