@@ -198,6 +198,8 @@ class Beside:
                 del self._assigned[name]
                 if is_committed:
                     self._give(name, ref)
+                else:
+                    Path(file_of(f"{self.folder}/{name}", ref.id)).unlink(missing_ok=True)
         if self._has_ordered:
             self._settled[ref.id] = ref if is_committed else None
             self._deliver()

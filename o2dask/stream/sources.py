@@ -312,8 +312,10 @@ def open_source(
 
 
 def probe_source(text: str, n_readouts: int) -> None:
-    """Raise ConfigError if an address cannot be listened at: told before workers are started, not by a readout."""
+    """Raise ConfigError if it cannot be opened, or its address not listened at: told before workers are started."""
     if text.partition(":")[2].startswith("//"):
         from o2dask.stream.zmq_in import ZmqSource
 
         ZmqSource(address=text).probe(n_readouts)
+    else:
+        open_source(text, 0, n_readouts)

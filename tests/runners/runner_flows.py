@@ -176,8 +176,11 @@ class CountingSink(FolderSink):
     """A folder sink that notes each commit, and fails as a full disk does from the timeframe `full_at` on."""
 
     full_at: int = 1 << 30
+    refused: tuple[int, ...] = ()
 
     def commit(self, ref: TimeframeRef, outputs: Mapping[DataRef, Columns]) -> Receipt:
+        if ref.id.tf_counter in self.refused:
+            raise ValueError(f"{ref.id}: not to the taste of this sink")
         if ref.id.tf_counter >= self.full_at:
             raise CommitError(f"{self.folder}: no space left on device")
         receipt = FolderSink.commit(self, ref, outputs)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from beside_flows import BACK, DIGITS, count, flow, peer, pipeline, result, timeframes, watch
-from runner_flows import StopAfter
+from runner_flows import CountingSink, StopAfter
 
 from o2dask.columns import Columns, Schema
 from o2dask.errors import ConfigError
@@ -125,6 +125,15 @@ def test_an_asynchronous_processor_never_holds_the_run_up(tmp_path, scheduler_ad
     seen, skipped = report.counters["peek.peeked"], report.counters["peek.skipped"]
     assert seen >= 1 and skipped >= 30 and seen + skipped >= 59
     assert not list((tmp_path / "log/beside/peek").glob("TF_*"))
+
+
+def test_nothing_stays_behind_of_timeframes_that_fail_after_they_were_left_for_it(tmp_path, scheduler_address) -> None:
+    bad = tuple(range(0, 30, 2))
+    sink = CountingSink(str(tmp_path / "out"), PATTERNS, refused=bad)
+    settings = BatchSettings(scheduler=scheduler_address, journal=tmp_path / "log")
+    report = run_batch(flow(), timeframes(30), sink, settings=settings)
+    assert [q.ref.id.tf_counter for q in report.quarantined] == list(bad)
+    assert not list((tmp_path / "log/beside").rglob("TF_*"))
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,7 @@ def test_what_finds_no_room_is_dropped_counted_and_told(stream) -> None:
     assert not report.ok and any(f"{dropped} timeframes dropped" in text for text in report.lost)
 
 
-def test_a_source_that_cannot_work_is_told_before_anything_starts(stream) -> None:
+def test_a_source_that_cannot_work_is_told_before_anything_starts(stream, monkeypatch) -> None:
+    monkeypatch.setattr("o2dask.runners.stream.open_backend", None)
     with pytest.raises(ConfigError, match="nowhere"):
         stream(source="replay:nowhere.ctf")
