@@ -131,7 +131,7 @@ def test_nothing_stays_behind_of_timeframes_that_fail_after_they_were_left_for_i
     bad = tuple(range(0, 30, 2))
     sink = CountingSink(str(tmp_path / "out"), PATTERNS, refused=bad)
     settings = BatchSettings(scheduler=scheduler_address, journal=tmp_path / "log")
-    report = run_batch(flow(), timeframes(30), sink, settings=settings)
+    report = run_batch(flow(slow=True), timeframes(30), sink, settings=settings)
     assert [q.ref.id.tf_counter for q in report.quarantined] == list(bad)
     assert not list((tmp_path / "log/beside").rglob("TF_*"))
 
