@@ -6,6 +6,7 @@ for a viewer and does not notice one, unless that asks it to pause, to go on, to
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -77,6 +78,13 @@ class LiveView:
         self._client, self.address = client, address
         self._last: dict[str, Any] = {}
         self._history: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        client.subscribe_topic(STATE_TOPIC, self._hear)
+
+    def _hear(self, event: tuple[float, Any]) -> None:
+        """Take in what the run says when it says it: the last words of one whose scheduler goes cannot be asked for."""
+        if isinstance(event[1], Mapping):
+            self._remember([dict(event[1])])
 
     def refresh(self) -> Self:
         """Ask for what is new; done by all that shows something."""
@@ -93,10 +101,11 @@ class LiveView:
     def _remember(self, states: list[dict[str, Any]]) -> None:
         """Add what is new of the last run; the scheduler forgets sooner than this view."""
         run = states[-1].get("run")
-        known = self._history if self._history and self._history[-1].get("run") == run else []
-        last = known[-1]["at"] if known else float("-inf")
-        new = [state for state in states if state.get("run") == run and state.get("at", 0.0) > last]
-        self._history = (known + new)[-REMEMBERED:]
+        with self._lock:
+            known = self._history if self._history and self._history[-1].get("run") == run else []
+            last = known[-1]["at"] if known else float("-inf")
+            new = [state for state in states if state.get("run") == run and state.get("at", 0.0) > last]
+            self._history = (known + new)[-REMEMBERED:]
 
     @property
     def is_connected(self) -> bool:
