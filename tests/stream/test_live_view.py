@@ -10,7 +10,6 @@ import pytest
 from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_tools import eventually
 
 import o2dask as o2
 from o2dask.errors import ConfigError, DataError, ShapeError, SpecError
@@ -248,6 +247,6 @@ def test_a_board_outlives_its_scheduler():
 def test_what_a_run_says_last_is_heard_without_asking(client, cluster, monkeypatch):
     monkeypatch.setattr("distributed.Client.get_events", lambda *_: ())
     with o2.connect(cluster.scheduler_address) as view:
-        client.log_event(STATE_TOPIC, {"run": "r", "at": 1.0, "state": "STOPPED", "committed": 7})
-        eventually(lambda: view.status == "STOPPED")
+        last = {"run": "r", "at": 1.0, "state": "STOPPED", "committed": 7}
+        until(lambda: client.log_event(STATE_TOPIC, last) or view.status == "STOPPED")  # once it is subscribed
         assert view.state["committed"] == 7
