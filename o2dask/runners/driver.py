@@ -233,11 +233,11 @@ class Driver:
         attempt = f"{self._session}-{number}"
         feedback = self._beside.feedback
         errands = [Errand(one, feedback, self._beside.wanted(one)) for one in refs]
-        is_small = self._grouping.are_small and self._grouping.fits(ref)
-        if len(refs) > 1 or (not is_alone and (is_small or self._run.is_one_task)):
+        if len(refs) > 1 or (not is_alone and self._grouping.are_small and self._grouping.fits(ref)):
             graph, tail = group_graph(self._run, errands, attempt, self._backend.without)
         else:
-            graph, tail = timeframe_graph(self._run, errands[0], attempt, self._backend.without)
+            without = self._backend.without  # alone, every task is one of Dask: if its worker dies, it is told which
+            graph, tail = timeframe_graph(self._run, errands[0], attempt, without, joined=not is_alone)
         future = self._backend.client.compute(graph, priority=-number, optimize_graph=False)
         self._flights[tail] = _Flight(refs, future, is_alone, feedback)
         self._window.enter(tail, ref)

@@ -115,33 +115,32 @@ def group_graph(
 
 
 def timeframe_graph(
-    run: RunPlugin, errand: Errand, attempt: str, without: frozenset[str] = frozenset()
+    run: RunPlugin, errand: Errand, attempt: str, without: frozenset[str] = frozenset(), *, joined: bool = False
 ) -> tuple[Delayed, str]:
     """Return the graph of one timeframe and the common tail of its keys.
 
     Keys are ``<task>-<run>-<tf counter>-<first orbit>-<attempt>``, the task first: so Dask groups and times tasks by
     what they do. `attempt` is unique, so that no key of a dead driver or an earlier try is met again. `without` names
-    resources that the cluster has not got and tasks must not wait for.
+    resources that the cluster has not got and tasks must not wait for. If `joined`, a commit that waits for one task
+    only is done by that: a task less, and nothing to send between them.
     """
     ref = errand.ref
     tail = f"{ref.id.run}-{ref.id.tf_counter}-{ref.id.first_orbit}-{attempt}"
     producer = {out: task.name for task in run.tasks for out in task.outputs}
+    before = {task.name: dict.fromkeys(producer[r] for r in task.inputs) for task in run.tasks}
+    # The commit waits for what it writes, and for the ends: tasks that no other task follows.
+    followed = {name for names in before.values() for name in names}
+    last = [t.name for t in run.tasks if t.name not in followed or not run.leaving.isdisjoint(t.outputs)]
     packed = _packed([errand])
     made: dict[str, Delayed] = {}
-    ends: dict[str, None] = {}
     for task in run.tasks:
-        before = dict.fromkeys(producer[r] for r in task.inputs)
-        key = f"{task.name}-{tail}"
+        is_whole = joined and last == [task.name]
+        step, key = (_last, f"commit-{tail}") if is_whole else (_step, f"{task.name}-{tail}")
+        needed = [made[name] for name in before[task.name]]
         with annotate(**_needs(dict(task.resources), without)):
-            made[task.name] = _step(
-                run.name, task.name, packed, tail, *(made[name] for name in before), dask_key_name=key
-            )
-        if run.leaving.isdisjoint(task.outputs):
-            ends[task.name] = None
-        for name in before:
-            ends.pop(name, None)
-    # The commit waits for what it writes, and for the ends: tasks that no other task follows.
-    last = dict.fromkeys([t.name for t in run.tasks if not run.leaving.isdisjoint(t.outputs)]) | ends
+            made[task.name] = step(run.name, task.name, packed, tail, *needed, dask_key_name=key)
+        if is_whole:
+            return made[task.name], tail
     return _commit(run.name, packed, *(made[name] for name in last), dask_key_name=f"commit-{tail}"), tail
 
 
@@ -170,6 +169,11 @@ def _run_step(run_name: str, task_name: str, packed: bytes, tail: str, *before: 
     with deadline(left_s, ref, tail, task_name):
         step = run_step(run.topology, task, ref, inputs, run.state, isolation, measure=run.looks(task_name, ref))
     return Parcel(step.outputs, accounts | {task_name: step.account})
+
+
+def _run_last(run_name: str, task_name: str, packed: bytes, tail: str, *before: Parcel) -> Committed:
+    """Run the task that the commit waits for, and commit."""
+    return _run_commit(run_name, packed, _run_step(run_name, task_name, packed, tail, *before))
 
 
 def _run_commit(run_name: str, packed: bytes, *before: Parcel) -> Committed:
@@ -243,5 +247,6 @@ def _run_group(run_name: str, packed: bytes, tail: str) -> GroupDone:
 
 _group = delayed(_run_group, pure=False, traverse=False)
 _step = delayed(_run_step, pure=False, traverse=False)
+_last = delayed(_run_last, pure=False, traverse=False)
 _commit = delayed(_run_commit, pure=False, traverse=False)
 _late = delayed(_run_late, pure=False, traverse=False)

@@ -187,7 +187,7 @@ def worker_config(n: int) -> dict[str, Any]:
         "distributed.scheduler.work-stealing-interval": "50ms",
         # Each server samples the disks of the machine, and each nanny and worker its memory ten times a second.
         "distributed.admin.system-monitor.disk": False,
-        "distributed.admin.system-monitor.interval": "2s",
+        "distributed.admin.system-monitor.interval": "5s",
         "distributed.worker.memory.monitor-interval": "500ms",
         "distributed.scheduler.bandwidth": 400_000_000,  # bytes/s of numpy over loopback, 300 to 660 MB/s measured
     }

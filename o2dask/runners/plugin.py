@@ -55,9 +55,6 @@ class RunPlugin(WorkerPlugin):
         Longest time in the processors of one timeframe [s].
     isolate : bool
         Whether there are expendable processors, to be run in processes of their own.
-    is_one_task : bool
-        Whether a timeframe may go with its commit in one task of Dask. One that is tried alone has a task per step all
-        the same: if its worker dies, the step is told.
     units, folder : dict of str to BesideUnit, str
         What runs beside the graph, and where timeframes leave data for it.
     leaving : frozenset of DataRef
@@ -85,7 +82,6 @@ class RunPlugin(WorkerPlugin):
         self.kept = frozenset(topology.select(sink.patterns))
         self.late = tuple(unit for unit in units if unit.kept)
         self.leaving = self.kept | {ref for unit in units for ref in unit.inputs}
-        self.is_one_task = len(tasks) == 1 and not self.late
         digest = hashlib.sha256(_pickled(topology, sink, deadline_s, isolate, units, folder)).hexdigest()[:12]
         self.name = f"o2dask-{topology.fingerprint}-{digest}"
 
