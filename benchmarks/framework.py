@@ -269,7 +269,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a quick run of some seconds")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    sizes = [(0.1, 20), (1.0, 6)] if args.small else [(0.1, 40), (0.3, 20), (1.0, 16), (3.0, 8)]
+    sizes = [(0.1, 20), (1.0, 6)] if args.small else [(0.1, 40), (0.3, 20), (1.0, 16), (3.0, 12)]
     spawn = multiprocessing.get_context("spawn")
     with workers(args.workers) as cluster, ProcessPoolExecutor(args.workers, mp_context=spawn) as pool, _scratch() as f:
         dask_run(cluster.scheduler_address, 0.02, 8, f"{f}/warm")
